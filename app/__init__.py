@@ -1,0 +1,1 @@
+"""moetune: plan, run and tune Mixture-of-Experts models on unlike devices."""
