@@ -35,9 +35,7 @@ class LayerShape:
     @property
     def resident_bytes(self) -> int:
         """Everything but the routed experts: what follows the attention device."""
-        return (
-            self.attention_bytes + self.norm_bytes + self.router_bytes + self.shared_bytes + self.dense_bytes
-        )
+        return self.attention_bytes + self.norm_bytes + self.router_bytes + self.shared_bytes + self.dense_bytes
 
     @property
     def weight_bytes(self) -> int:
@@ -110,3 +108,22 @@ class Workload:
     """Sequences served at once."""
     prompt_tokens: int = 1024
     output_tokens: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the person decided; everything left open is the solver's to choose."""
+
+    devices: tuple[str, ...] | None = None
+    """Ids of the devices that may be used; `None`: all."""
+    limits: tuple[tuple[str, int], ...] = ()
+    """Most bytes to use on a device, by id."""
+    reserve_bytes: int | None = None
+    """Bytes to leave alone on every device; `None`: the solver's own reserves."""
+    kv_type: KvType = "f16"
+    ubatch: int | None = None
+    threads: int | None = None
+
+    def limit(self, device_id: str) -> int | None:
+        """The person's limit for that device."""
+        return dict(self.limits).get(device_id)

@@ -1,0 +1,66 @@
+"""The physical constants of the speed model, each with where it comes from.
+
+`fit-2026-11`: a least-squares fit over 796 published llama.cpp and KTransformers measurements of MoE models on 57
+machines (decode, batch 1); leave-one-hardware-group-out error 13.9 %, 90 % ranges per class of placement. What that
+fit could not know (RPC devices, small models) is marked `lab`: measured on loopback with two RPC servers, or
+`judgement`.
+"""
+
+from __future__ import annotations
+
+GPU_WEIGHT_FACTOR = 1.37
+"""Time of reading GPU weights over bytes / peak bandwidth: 73 % of the peak. fit-2026-11 (1.28 to 1.58)."""
+
+GPU_LAYER_MS = 0.085
+"""Kernel launches of one layer on a GPU. fit-2026-11, pooled over vendors (+-40 %)."""
+
+KV_FACTOR = {"f32": 1.3, "f16": 1.3, "bf16": 1.3}
+"""Time of reading the KV cache over bytes / bandwidth. fit-2026-11 (1.0 to 1.6)."""
+
+QUANTIZED_KV_FACTOR = 6.0
+"""The same for a quantized KV cache, on its own bytes: dearer in time than f16. fit-2026-11 (4.6 to 9.6)."""
+
+CPU_WEIGHT_FACTOR = 1.10
+"""Time of reading weights by the CPU over bytes / bandwidth, one socket. fit-2026-11 (0.93 to 1.21)."""
+
+CPU_SOCKETS_FACTOR = 5.0
+"""The same on two sockets without NUMA care: two machines only. fit-2026-11 (4.5 to 5.7)."""
+
+CPU_LAYER_MS_PER_THREAD = 0.30 / 32
+"""Barriers of one layer, per thread, when all is on the CPU. fit-2026-11."""
+
+CPU_THREAD_GFLOPS = 40.0
+"""Multiply-adds of one CPU core on quantized weights, mainline kernels: 0.3 x 0.13 TFLOP/s. fit-2026-11, prefill."""
+
+CROSSING_MS = 0.05
+CROSSING_MS_PER_WIDTH = 0.15 / 4096
+"""A layer whose experts sit on another device than its attention: synchronisation, and per element of d_model."""
+
+RPC_CALL_MS = 0.25
+"""One graph handed to an RPC device and its answer, on loopback. lab: see tests/integration/two_devices.py."""
+
+RPC_BANDWIDTH_GBPS = 1.1
+"""What an RPC connection moves: 10 Gbit/s Ethernet less its overhead. judgement."""
+
+UNKNOWN_CPU_BANDWIDTH_GBPS = 40.0
+"""A CPU whose memory speed is not known: between two channels of DDR4-3200 (51) and one of DDR5-4800 (38)."""
+
+UNKNOWN_GPU_BANDWIDTH_GBPS = 250.0
+"""A GPU of which nothing is known. judgement, with the widest range."""
+
+RANGES = {
+    "hybrid": (0.63, 1.30),
+    "unified": (0.70, 1.35),
+    "gpu": (0.62, 1.55),
+    "cpu": (0.70, 1.60),
+    "igpu experts": (0.60, 1.40),
+    "remote": (0.40, 1.60),
+    "unknown bandwidth": (0.40, 1.60),
+}
+"""Measured over predicted, 90 %. fit-2026-11 by class of placement; `remote` and `unknown bandwidth`: judgement."""
+
+DISCRETE_RESERVE_BYTES = 1024**3
+"""Left free on a discrete GPU: driver context, desktop, growth after the load. llama.cpp's own --fit-target default."""
+
+HOST_RESERVE_BYTES = 2 * 1024**3
+"""Left free of the host's memory. judgement; on top of what runs already, which MemAvailable leaves out."""

@@ -1,0 +1,78 @@
+"""A plan in words: what was placed where, why the others lost, what a person should know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.solver.model import ModelShape, Policy, Workload
+from app.solver.placement import Shortfall, usable_devices
+from app.solver.plan import Alternative, Placement, Prediction
+from app.units import bytes_text, rate_text
+from detectors.facts import Machine
+
+
+def placement_text(machine: Machine, placement: Placement, shape: ModelShape) -> str:
+    """`all on A`, or `attention on A, experts: 12 layers A, 24 layers B`."""
+    name = machine.device(placement.attention).name
+    parts = []
+    for device_id in placement.devices:
+        layers = [i for i in placement.expert_layers(device_id) if shape.layers[i].expert_bytes]
+        if layers:
+            parts.append(f"{len(layers)} on {machine.device(device_id).name}")
+    if not parts or placement.devices == (placement.attention,):
+        return f"all on {name}"
+    moe_layers = sum(1 for layer in shape.layers if layer.expert_bytes)
+    if len(parts) == 1:
+        return f"attention on {name}, all {moe_layers} layers' experts {parts[0].removeprefix(f'{moe_layers} ')}"
+    return f"attention on {name}, layers of experts: {', '.join(parts)}"
+
+
+def alternatives(
+    machine: Machine,
+    shape: ModelShape,
+    best: Prediction,
+    chosen: Placement,
+    scored: Sequence[tuple[Prediction, Placement]],
+    failing: Sequence[Shortfall],
+) -> tuple[Alternative, ...]:
+    """The placements that lost, fastest first, each with its reason; those that do not fit come last."""
+    found = []
+    for prediction, placement in sorted(scored, key=lambda pair: -pair[0].tokens_per_s):
+        if placement == chosen:
+            continue
+        change = 100 * (prediction.tokens_per_s / best.tokens_per_s - 1)
+        dearest = max(prediction.terms, key=lambda term: term.value)
+        if change >= 0:
+            why = f"as fast within what can be predicted ({change:+.0f} %), but on more devices"
+        else:
+            why = f"{change:+.0f} %: {dearest.name} takes {dearest.value:.1f} of {prediction.ms_per_token:.1f} ms"
+        found.append(Alternative(placement_text(machine, placement, shape), prediction.tokens_per_s, why))
+    for lack in failing:
+        label = placement_text(machine, lack.placement, shape)
+        why = f"does not fit {lack.device.name}: {bytes_text(lack.missing_bytes)} too little"
+        if all(alternative.label != label for alternative in found):
+            found.append(Alternative(label, None, why))
+    return tuple(found)
+
+
+def notes(machine: Machine, shape: ModelShape, placement: Placement, workload: Workload) -> tuple[str, ...]:
+    """What a person should know about this plan, one sentence each."""
+    found = []
+    if workload.context > shape.context_length > 0:
+        found.append(
+            f"The context of {workload.context} tokens is beyond the {shape.context_length} the model was trained for."
+        )
+    if not shape.is_moe:
+        found.append("The model is dense: there are no experts to place.")
+    if len(placement.devices) == 1 and len(usable_devices(machine, Policy())) > 1:
+        name = machine.device(placement.attention).name
+        found.append(f"One device is enough: {name} holds it all, and a split would only add crossings.")
+    return tuple(found)
+
+
+def speed_text(prediction: Prediction) -> str:
+    """A predicted speed: `44.7 t/s (39 to 50), estimated`."""
+    return (
+        f"{rate_text(prediction.tokens_per_s)} t/s"
+        f" ({rate_text(prediction.low)} to {rate_text(prediction.high)}), {prediction.basis}"
+    )

@@ -1,0 +1,96 @@
+"""How many bytes a placement takes, device by device.
+
+Weights are exact (they come from the tensor table). The KV cache follows llama.cpp's own padding. Compute buffers are a
+formula for the largest set of live activations; the engine's own answer replaces it where it can be asked.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from app.solver.model import KvType, LayerShape, ModelShape
+from app.solver.plan import Parameters, Placement
+
+KV_TYPE_BYTES: Mapping[KvType, float] = {
+    "f32": 4.0, "f16": 2.0, "bf16": 2.0,
+    "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32, "q4_1": 20 / 32, "q4_0": 18 / 32, "iq4_nl": 18 / 32,
+}  # fmt: skip
+"""Bytes of one cached element: block bytes over block length of ggml's types."""
+
+CELL_PADDING = 256
+"""llama.cpp pads the cells of a KV cache to this."""
+
+HOST = "cpu"
+"""Id of the device that holds the embedding table and the engine's input buffers."""
+
+
+def padded(cells: int) -> int:
+    """Round up to whole blocks of KV cells."""
+    return -(-cells // CELL_PADDING) * CELL_PADDING
+
+
+def layer_kv_bytes(layer: LayerShape, window: int, parameters: Parameters) -> int:
+    """Cache and state bytes of one layer for all sequences.
+
+    Source: llama.cpp's kv-cache and kv-cache-iswa: `cells x streams x (K row + V row)`; a sliding-window layer keeps
+    the window plus one ubatch.
+    """
+    if layer.kind == "none":
+        return 0
+    if layer.kind == "recurrent":
+        return layer.state_bytes * parameters.parallel
+    cells = padded(parameters.context // parameters.parallel)
+    if layer.kind == "swa" and window:
+        cells = padded(min(cells, window + parameters.ubatch))
+    row = layer.kv_heads * (
+        layer.key_length * KV_TYPE_BYTES[parameters.kv_type_k]
+        + layer.value_length * KV_TYPE_BYTES[parameters.kv_type_v]
+    )
+    return round(cells * parameters.parallel * row)
+
+
+def kv_bytes(shape: ModelShape, parameters: Parameters) -> int:
+    """The whole cache: all of it lives on the attention device."""
+    return sum(layer_kv_bytes(layer, shape.window, parameters) for layer in shape.layers)
+
+
+def weight_bytes(shape: ModelShape, placement: Placement) -> dict[str, int]:
+    """Weight bytes by device id; the embedding table stays on the host."""
+    held: defaultdict[str, int] = defaultdict(int)
+    held[HOST] += shape.embedding_bytes
+    for layer, owner in zip(shape.layers, placement.experts, strict=True):
+        held[placement.attention] += layer.resident_bytes
+        if layer.expert_bytes:
+            held[owner] += layer.expert_bytes
+    copies_head = shape.head_tied and placement.attention == HOST
+    held[placement.attention] += 0 if copies_head else shape.head_bytes
+    return dict(held)
+
+
+def compute_bytes(shape: ModelShape, placement: Placement, parameters: Parameters) -> dict[str, int]:
+    """Activation buffers by device id: the largest of the phases whose memory llama.cpp reuses.
+
+    With T tokens in a ubatch and float32 activations: the logits phase holds T x vocabulary, the expert phase T x
+    (used x (2 inner + d) + 2 d), the attention phase T x (3 heads x key + 2 d). The attention mask adds T x cells x 2
+    bytes (flash attention) on the device and 4 bytes on the host's input side.
+    """
+    tokens = min(parameters.ubatch, parameters.context)
+    cells = padded(parameters.context // parameters.parallel)
+    mask = tokens * cells * 2
+    if any(layer.kind == "swa" for layer in shape.layers) and shape.window:
+        mask += tokens * padded(min(cells, shape.window + parameters.ubatch)) * 2
+    width = shape.d_model
+    key = max((layer.key_length for layer in shape.layers), default=0)
+    expert_phase = tokens * (shape.expert_used * (2 * shape.expert_ff + width) + 2 * width) * 4
+    attention_phase = tokens * (3 * shape.heads * key + 2 * width) * 4
+    logits_phase = tokens * (shape.vocabulary + 2 * width) * 4
+    held: defaultdict[str, int] = defaultdict(int)
+    owners = {owner for layer, owner in zip(shape.layers, placement.experts, strict=True) if layer.expert_bytes}
+    local = expert_phase if placement.attention in owners else 0
+    held[placement.attention] = mask + max(logits_phase, attention_phase, local)
+    for owner in owners - {placement.attention}:
+        held[owner] = expert_phase
+    if placement.attention != HOST:
+        held[HOST] = max(held[HOST], mask + tokens * width * 4)
+    return dict(held)

@@ -1,0 +1,140 @@
+"""Which device may hold what: budgets, and the fastest placement that keeps within them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from app.solver import constants as k
+from app.solver import memory
+from app.solver.model import ModelShape, Policy
+from app.solver.plan import Parameters, Placement
+from app.solver.speed import expert_layer_ms
+from detectors.facts import Device, Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """A placement that does not fit: where, and by how much."""
+
+    placement: Placement
+    device: Device
+    missing_bytes: int
+    needed_bytes: int
+    """What the placement would put on that device, or on all devices of its pool."""
+    available_bytes: int
+
+
+def reserve_bytes(device: Device, policy: Policy) -> int:
+    """What to leave alone of that device's memory."""
+    if policy.reserve_bytes is not None:
+        return policy.reserve_bytes
+    if device.kind == "dgpu":
+        return k.DISCRETE_RESERVE_BYTES
+    return 0 if device.kind == "remote" and device.pool_id != "ram" else k.HOST_RESERVE_BYTES
+
+
+def available_bytes(machine: Machine, device: Device, policy: Policy) -> int:
+    """Bytes that a plan may use on that device before the reserve: the least of pool, device and person's limit."""
+    pool = machine.pool(device.pool_id)
+    bounds = [pool.total_bytes if pool.available_bytes is None else pool.available_bytes]
+    bounds += [bound for bound in (device.limit_bytes, policy.limit(device.id)) if bound is not None]
+    return min(bounds)
+
+
+def needed_bytes(shape: ModelShape, placement: Placement, parameters: Parameters) -> dict[str, int]:
+    """Weights, KV cache and compute buffers together, by device id."""
+    held: defaultdict[str, int] = defaultdict(int, memory.weight_bytes(shape, placement))
+    for device_id, size in memory.compute_bytes(shape, placement, parameters).items():
+        held[device_id] += size
+    held[placement.attention] += memory.kv_bytes(shape, parameters)
+    return dict(held)
+
+
+def shortfall(machine: Machine, needed: Mapping[str, int], placement: Placement, policy: Policy) -> Shortfall | None:
+    """The first device or shared pool that `needed` overfills; `None` where all fits.
+
+    Devices that share a pool (an APU and its CPU) are added up: their bytes come out of the same memory.
+    """
+    by_pool: defaultdict[str, int] = defaultdict(int)
+    for device_id, size in needed.items():
+        device = machine.device(device_id)
+        available, reserve = available_bytes(machine, device, policy), reserve_bytes(device, policy)
+        by_pool[device.pool_id] += size
+        pool = machine.pool(device.pool_id)
+        pool_free = pool.total_bytes if pool.available_bytes is None else pool.available_bytes
+        for want, have in ((size, available), (by_pool[device.pool_id], pool_free)):
+            if want + reserve > have:
+                return Shortfall(placement, device, want + reserve - have, want, have)
+    return None
+
+
+def usable_devices(machine: Machine, policy: Policy) -> tuple[Device, ...]:
+    """The devices that the policy allows."""
+    allowed = policy.devices
+    return tuple(device for device in machine.devices if allowed is None or device.id in allowed)
+
+
+def candidates(
+    machine: Machine, shape: ModelShape, parameters: Parameters, policy: Policy
+) -> tuple[list[Placement], list[Shortfall]]:
+    """Every placement worth comparing, and those that would be but for their bytes.
+
+    Layers are alike, so the cost of a layer's experts depends only on the device: filling the cheapest device first is
+    exact for that attention device. The plain placements (all experts on one device) are there to be compared with.
+    """
+    devices = usable_devices(machine, policy)
+    fitting: dict[Placement, None] = {}
+    failing: list[Shortfall] = []
+    for attention in devices:
+        owners = [attention] if attention.id == memory.HOST or not shape.is_moe else list(devices)
+        owners.sort(key=lambda owner: _layer_cost(machine, shape, owner, attention, parameters))
+        everywhere = [Placement(attention.id, tuple(owner.id for _ in shape.layers)) for owner in owners]
+        for placement in (_filled(machine, shape, parameters, policy, attention, owners), *everywhere):
+            placement = _dense_at_home(shape, placement)
+            lack = shortfall(machine, needed_bytes(shape, placement, parameters), placement, policy)
+            if lack is None:
+                fitting[placement] = None
+            else:
+                failing.append(lack)
+    return list(fitting), failing
+
+
+def _layer_cost(machine: Machine, shape: ModelShape, owner: Device, attention: Device, parameters: Parameters) -> float:
+    layer = max(shape.layers, key=lambda layer: layer.expert_bytes)
+    return expert_layer_ms(shape, layer, owner, attention, machine.cpu, parameters.threads)
+
+
+def _dense_at_home(shape: ModelShape, placement: Placement) -> Placement:
+    """Layers without experts belong to the attention device, so that equal placements compare equal."""
+    owners = tuple(
+        owner if layer.expert_bytes else placement.attention
+        for layer, owner in zip(shape.layers, placement.experts, strict=True)
+    )
+    return Placement(placement.attention, owners)
+
+
+def _filled(
+    machine: Machine,
+    shape: ModelShape,
+    parameters: Parameters,
+    policy: Policy,
+    attention: Device,
+    owners: Sequence[Device],
+) -> Placement:
+    """Experts layer by layer onto the cheapest device that still has room; the rest onto the last one."""
+    chosen = [owners[-1].id] * len(shape.layers)
+    layer, position = 0, 0
+    while layer < len(shape.layers) and position < len(owners) - 1:
+        chosen[layer] = owners[position].id
+        placement = _dense_at_home(shape, Placement(attention.id, tuple(chosen)))
+        needed = needed_bytes(shape, placement, parameters)
+        # What is not placed yet rests on the last device, which may be over its budget until more is moved off it.
+        watched = {device_id: size for device_id, size in needed.items() if device_id != owners[-1].id}
+        if shortfall(machine, watched, placement, policy) is None:
+            layer += 1
+        else:
+            chosen[layer] = owners[-1].id
+            position += 1
+    return Placement(attention.id, tuple(chosen))
