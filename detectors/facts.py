@@ -54,6 +54,8 @@ class MemoryPool:
     total_bytes: int
     available_bytes: int | None
     """What could be taken now without paging; `None` where the system does not say."""
+    physical_bytes: int | None = None
+    """What the machine has, where a limit (a cgroup's) holds `total_bytes` below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,10 @@ class Device:
     visible_vram_bytes: int | None = None
     """Resizable BAR: what of the VRAM the CPU can see."""
     driver: str | None = None
+    gtt_bytes: int | None = None
+    """AMD: system memory that the driver lets the GPU map; on an APU, most of what it computes from."""
+    carveout_bytes: int | None = None
+    """AMD APU: memory that the firmware took from the system for the GPU alone (outside MemTotal)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,10 @@ class KernelFacts:
     """Pages that TTM may hand to GPUs; bounds the GTT of an APU."""
     container: str | None = None
     page_bytes: int = 4096
+    distribution_family: str | None = None
+    """How it is told kernel parameters: `debian`, `fedora`, `ostree`, `arch`, `nixos`, `suse`, `pop`; `None`: unknown."""
+    ttm_module: str | None = None
+    """`ttm`, or `amdttm` where the GPU driver is amdgpu-dkms; `None` where neither is loaded."""
 
 
 @dataclass(frozen=True, slots=True)

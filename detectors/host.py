@@ -1,0 +1,211 @@
+"""The only place that opens the host's files or runs its tools, so that a recorded tree can stand for a machine.
+
+Every read answers `None` instead of raising and remembers why (`why`). A recorded tree is never left: its
+symlinks, absolute or relative, are resolved inside it, and nothing but its files is asked.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_MOST_BYTES = 4 * 1024 * 1024  # /proc/cpuinfo of 512 CPUs is about 1 MB; nothing that is read here is larger
+_MOST_LINKS = 40  # as the kernel's own limit (MAXSYMLINKS)
+
+_REASONS = {
+    errno.ENOENT: "absent",
+    errno.ENOTDIR: "absent",
+    errno.ENODEV: "absent",
+    errno.ENXIO: "absent",
+    errno.EACCES: "permission denied",
+    # amdgpu answers so for a sleeping GPU, a container's device cgroup for one that was not granted.
+    errno.EPERM: "not permitted",
+    errno.EBUSY: "busy",
+    errno.EINVAL: "unsupported",
+    errno.ENODATA: "unsupported",
+    errno.EOPNOTSUPP: "unsupported",
+    errno.EIO: "input/output error",
+    errno.ELOOP: "too many symlinks",
+    errno.EISDIR: "a folder",
+}
+
+
+class Host:
+    """A machine as its files and tools show it.
+
+    Args:
+        root: `/` for this machine, or the folder of a recorded one.
+        env: the environment for tools and for what is configured by it; this process's when `None` and live.
+    """
+
+    live: bool
+    """Whether this is the running machine: only then tools, NVML, libc and the affinity are asked."""
+
+    def __init__(self, root: str | Path = "/", env: Mapping[str, str] | None = None) -> None:
+        self.root = os.path.realpath(root)
+        self.live = self.root == "/"
+        self.env: Mapping[str, str] = env if env is not None else (os.environ if self.live else {})
+        self._why: dict[str, str] = {}
+
+    def text(self, path: str) -> str | None:
+        """What the file says, without NULs and surrounding white space; `None` if it cannot be had."""
+        data = self._read(path)
+        return None if data is None else data.decode("utf-8", "replace").replace("\0", "").strip()
+
+    def integer(self, path: str) -> int | None:
+        """The file's one number, decimal or `0x` hexadecimal; `None` if it is not there or is none."""
+        text = self.text(path)
+        if text is None:
+            return None
+        try:
+            return int(text, 16 if text.lower().startswith("0x") else 10)
+        except ValueError:
+            self._why[path] = f"not a number: {text[:40]!r}"
+            return None
+
+    def why(self, path: str) -> str:
+        """Why the last read of the path failed: `absent`, `permission denied` ...; empty if it did not."""
+        return self._why.get(path, "")
+
+    def names(self, path: str) -> list[str]:
+        """The entries of a folder, sorted; none if it cannot be listed."""
+        try:
+            found = sorted(os.listdir(self._inside(path)))
+        except (OSError, ValueError) as error:
+            self._why[path] = _reason(error)
+            return []
+        self._why.pop(path, None)
+        return found
+
+    def link(self, path: str) -> str | None:
+        """Where a symlink leads in the end, as a path of the host; `None` if there is no such link.
+
+        The target need not exist: recorded trees hold links whose targets were not recorded.
+        """
+        try:
+            parent, name = os.path.split(path.rstrip("/"))
+            if not stat.S_ISLNK(os.lstat(os.path.join(self._inside(parent), name)).st_mode):
+                self._why[path] = "not a symlink"
+                return None
+            target = self._inside(path)
+        except (OSError, ValueError) as error:
+            self._why[path] = _reason(error)
+            return None
+        self._why.pop(path, None)
+        return target if self.live else "/" + os.path.relpath(target, self.root).lstrip(".")
+
+    def exists(self, path: str) -> bool:
+        """Whether there is anything at the path that this process may look up."""
+        try:
+            return os.path.exists(self._inside(path))
+        except (OSError, ValueError):
+            return False
+
+    def run(self, argv: Sequence[str], timeout_s: float = 3.0) -> str | None:
+        """The standard output of a tool that succeeded in time; `None` otherwise, and on a recorded host."""
+        key = argv[0]
+        if not self.live:
+            self._why[key] = "a recorded host runs no tools"
+            return None
+        import subprocess
+
+        try:
+            done = subprocess.run(
+                list(argv), stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, env=dict(self.env), check=False
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            self._why[key] = f"no answer within {timeout_s:g} s"
+            return None
+        except (OSError, ValueError) as error:
+            self._why[key] = _reason(error)
+            return None
+        if done.returncode != 0:
+            self._why[key] = f"exit code {done.returncode}"
+            return None
+        self._why.pop(key, None)
+        return done.stdout.decode("utf-8", "replace")
+
+    def nvml(self) -> Any | None:
+        """NVIDIA's management library: the real one when live, the recorded answers of `/nvml.json` otherwise."""
+        if self.live:
+            try:
+                import pynvml
+            except ImportError as error:
+                self._why["nvml"] = f"nvidia-ml-py cannot be imported: {error}"
+                return None
+            return pynvml
+        from detectors.nvml_recorded import RecordedNvml
+
+        recorded = self.text("/nvml.json")
+        return None if recorded is None else RecordedNvml.parse(recorded)
+
+    def affinity(self) -> frozenset[int] | None:
+        """The CPUs that this process may use (its cpuset included); `None` on a recorded host."""
+        return frozenset(os.sched_getaffinity(0)) if self.live else None
+
+    def machine(self) -> str | None:
+        """The architecture as `uname -m` names it; `None` on a recorded host."""
+        return os.uname().machine if self.live else None
+
+    def page_bytes(self) -> int:
+        """The page size of the running kernel; 4096 is taken for a recorded one."""
+        return os.sysconf("SC_PAGE_SIZE") if self.live else 4096
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            # O_NONBLOCK: a FIFO that strayed into a recorded tree must not hold us.
+            handle = os.open(self._inside(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                    self._why[path] = "not a plain file"
+                    return None
+                parts: list[bytes] = []
+                left = _MOST_BYTES
+                while left > 0 and (part := os.read(handle, min(left, 65536))):
+                    parts.append(part)
+                    left -= len(part)
+            finally:
+                os.close(handle)
+        except (OSError, ValueError) as error:
+            self._why[path] = _reason(error)
+            return None
+        self._why.pop(path, None)
+        return b"".join(parts)
+
+    def _inside(self, path: str) -> str:
+        """The real path of a host path, every symlink followed as if the root were `/`."""
+        if self.live:
+            return os.path.realpath(path) if path.endswith("/..") else path
+        current = self.root
+        pending = [part for part in path.split("/") if part]
+        links = 0
+        while pending:
+            part = pending.pop(0)
+            if part == ".":
+                continue
+            if part == "..":
+                current = current if current == self.root else os.path.dirname(current)
+                continue
+            step = os.path.join(current, part)
+            try:
+                target = os.readlink(step)
+            except OSError:
+                current = step
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            if target.startswith("/"):
+                current = self.root
+            pending[:0] = [piece for piece in target.split("/") if piece]
+        return current
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        return _REASONS.get(error.errno, os.strerror(error.errno))
+    return str(error)
