@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.solver.model import ModelShape, Policy, Workload
-from app.solver.placement import Shortfall, usable_devices
+from app.solver.model import ModelShape, Workload
+from app.solver.placement import Shortfall
 from app.solver.plan import Alternative, Placement, Prediction
 from app.units import bytes_text, rate_text
 from detectors.facts import Machine
@@ -64,7 +64,7 @@ def notes(machine: Machine, shape: ModelShape, placement: Placement, workload: W
         )
     if not shape.is_moe:
         found.append("The model is dense: there are no experts to place.")
-    if len(placement.devices) == 1 and len(usable_devices(machine, Policy())) > 1:
+    if len(placement.devices) == 1 and len(machine.devices) > 1:
         name = machine.device(placement.attention).name
         found.append(f"One device is enough: {name} holds it all, and a split would only add crossings.")
     return tuple(found)

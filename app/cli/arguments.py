@@ -1,0 +1,179 @@
+"""The words of the command line. Each sub-command imports its code only when it is the one that was typed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from app.units import parse_bytes, parse_count
+
+_ABOUT = """\
+Plan, run and tune Mixture-of-Experts models on unlike devices: attention where memory is fastest,
+experts where it is large. Without a command, the terminal UI opens."""
+
+_EXAMPLES = """\
+examples:
+  moetune                                   open the UI
+  moetune check                             what is this machine, and what is wrong with it
+  moetune plan model.gguf --context 32K     where everything goes, how fast, and why
+  moetune run model.gguf                    start it and watch it live
+  moetune demo                              all of it, on a small model made here, without a GPU
+
+exit codes: 0 done, 1 failed, 2 usage, 3 model, 4 does not fit, 5 no engine, 6 engine failed,
+  7 port in use, 8 build failed, 9 busy, 10 not ready, 130 interrupted"""
+
+_KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line; the result's `command` runs it.
+
+    Raises:
+        SystemExit: with code 2 and a usage line, or 0 after `--help`.
+    """
+    return _parser().parse_args(words)
+
+
+def _lazily(module: str) -> Callable[[argparse.Namespace], int]:
+    def command(arguments: argparse.Namespace) -> int:
+        run: Callable[[argparse.Namespace], int] = import_module(f"app.cli.{module}").run
+        return run(arguments)
+
+    return command
+
+
+def _typed(read: Callable[[str], int]) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return convert
+
+
+def _positive(text: str) -> int:
+    value = parse_count(text)
+    if value < 1:
+        raise ValueError(f"{text!r} must be 1 or more")
+    return value
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 <= int(text) <= 65535:
+        raise ValueError(f"{text!r} is not a port: give 0 (any free one) to 65535")
+    return int(text)
+
+
+def _limit(text: str) -> tuple[str, int]:
+    name, separator, size = text.partition("=")
+    if not separator or not name:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a limit as DEVICE=SIZE, such as CUDA0=10GiB")
+    return name, _typed(parse_bytes)(size)
+
+
+def _endpoints(text: str) -> tuple[str, ...]:
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    for endpoint in found:
+        host, _, port = endpoint.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise argparse.ArgumentTypeError(f"{endpoint!r}: write RPC servers as host:port,host:port")
+    return found
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("moetune", description=_ABOUT, epilog=_EXAMPLES, formatter_class=raw)
+    parser.add_argument("--version", action="store_true", help="print the version")
+    parser.set_defaults(command=_lazily("ui"), model=None)
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+
+    def add(name: str, help_text: str, module: str | None = None) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help_text, description=help_text, formatter_class=raw)
+        sub.set_defaults(command=_lazily(module or name))
+        return sub
+
+    _add_check(add("check", "What is this machine, and what is wrong with it?"))
+    plan = add("plan", "Where should everything go, how fast will it be, and why?")
+    _add_planning(plan)
+    _add_json(plan)
+    _add_run(add("run", "Start a model with its best plan, and watch it live."))
+    _add_slice(add("slice", "Write a small GGUF with the true shapes of a model and random weights.", "slicing"))
+    _add_runtime(add("runtime", "List the engines, or build llama.cpp for this machine."))
+    demo = add("demo", "Run everything once on a small model made here: no GPU, no download.")
+    demo.add_argument("--plain", action="store_true", help="print instead of opening the UI")
+    demo.add_argument("--seconds", type=_typed(_positive), default=12, help="how long to generate (default 12)")
+    _add_json(demo)
+    return parser
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--measure", action="store_true", help="measure the RAM's read bandwidth first (about 1 s)")
+    parser.add_argument("--root", default="/", metavar="DIR", help="read a recorded machine instead of this one")
+    parser.add_argument("--no-engines", action="store_true", help="leave the engines out (faster)")
+    _add_json(parser)
+
+
+def _add_planning(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a GGUF file (the first part of a split one)")
+    work = parser.add_argument_group("workload")
+    work.add_argument("-c", "--context", type=_typed(_positive), default=8192, metavar="N",
+                      help="tokens of context per sequence, such as 32K (default 8K)")  # fmt: skip
+    work.add_argument("--parallel", type=_typed(_positive), default=1, metavar="N", help="sequences at once (default 1)")
+    choice = parser.add_argument_group("choices (what is left open is chosen)")
+    choice.add_argument("--devices", type=_names, default=(), metavar="A,B", help="only these, by the engine's names")
+    choice.add_argument("--limit", type=_limit, action="append", default=[], metavar="DEVICE=SIZE",
+                        help="use at most SIZE of a device; may be repeated")  # fmt: skip
+    choice.add_argument("--reserve", type=_typed(parse_bytes), metavar="SIZE", help="leave SIZE free on every device")
+    choice.add_argument("--kv-type", choices=_KV_TYPES, default="f16", help="type of the KV cache (default f16)")
+    choice.add_argument("--ubatch", type=_typed(_positive), metavar="N", help="tokens per physical batch")
+    choice.add_argument("--threads", type=_typed(_positive), metavar="N", help="CPU threads (default: physical cores)")
+    choice.add_argument("--engine", metavar="PATH", help="the llama-server to use, or `embedded`")
+    choice.add_argument("--rpc", type=_endpoints, default=(), metavar="HOST:PORT,...",
+                        help="RPC servers whose devices count as devices")  # fmt: skip
+    parser.add_argument("--port", type=_typed(_port), default=8080, help="port of the engine (default 8080; 0: any)")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    _add_planning(parser)
+    parser.add_argument("--plain", action="store_true", help="lines on stderr instead of the UI")
+    parser.add_argument("--prompt", action="append", metavar="TEXT", help="generate for TEXT, print it, and stop")
+    parser.add_argument("--tokens", type=_typed(_positive), default=256, help="tokens to generate for --prompt")
+    parser.add_argument("--ready-timeout", type=_typed(_positive), default=600, metavar="S",
+                        help="give up when the engine is not ready after S seconds (default 600)")  # fmt: skip
+    parser.add_argument("--orphan", choices=("stop", "adopt"), help="what to do with an engine left by an earlier moetune")
+    _add_json(parser)
+
+
+def _add_slice(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", nargs="?", help="which model's shapes; without it, lists them")
+    parser.add_argument("-o", "--output", metavar="FILE", help="where to write (default NAME-slice.gguf)")
+    parser.add_argument("--layers", type=_typed(_positive), help="how many layers (default: the preset's)")
+    parser.add_argument("--experts", type=_typed(_positive), help="how many experts per layer")
+    parser.add_argument("--vocabulary", type=_typed(_positive), help="how many tokens the vocabulary has")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
+    parser.add_argument("--force", action="store_true", help="overwrite the file")
+    _add_json(parser)
+
+
+def _add_runtime(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="every engine found: version, backends, devices")
+    listing.add_argument("--rpc", type=_endpoints, default=(), metavar="HOST:PORT,...", help="ask these RPC servers too")
+    _add_json(listing)
+    build = actions.add_parser("build", help="build llama.cpp's server and tools for this machine, once")
+    build.add_argument("--backend", choices=("auto", "cpu", "cuda", "hip", "vulkan"), default="auto",
+                       help="default: the backend of the detected GPUs, else cpu")  # fmt: skip
+    build.add_argument("--dry-run", action="store_true", help="show the steps and flags, do nothing")
+    build.add_argument("--jobs", type=_typed(_positive), metavar="N", help="compilers at once (default: all cores)")
+    build.add_argument("--force", action="store_true", help="build again even if it is there")
+    _add_json(build)

@@ -1,0 +1,57 @@
+"""`moetune slice`: a small GGUF with a model's true shapes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from app.cli.output import narrate, print_json, print_rows
+from app.errors import ExitCode, UsageError
+from app.models.catalog import specs
+from app.models.slices import find_spec, write_slice
+from app.units import bytes_text
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the slice, or list what there is to slice."""
+    if arguments.model is None:
+        listing = [(spec.id, f"{spec.name} · {spec.architecture} · {spec.layers} layers") for spec in specs()]
+        if arguments.json:
+            print_json(dict(listing))
+        else:
+            print_rows(listing, indent=0)
+        return ExitCode.OK
+    spec = find_spec(arguments.model)
+    path = Path(arguments.output or f"{spec.id}-slice.gguf")
+    if path.exists() and not arguments.force:
+        raise UsageError(f"{path} exists already.", hint="Give another -o FILE, or --force to overwrite it.")
+    report = write_slice(
+        spec,
+        path,
+        layers=arguments.layers,
+        experts=arguments.experts,
+        vocabulary=arguments.vocabulary,
+        seed=arguments.seed,
+        on_progress=Progress("writing"),
+    )
+    narrate("")
+    if arguments.json:
+        print_json(report)
+    else:
+        print(f"{path}  {bytes_text(path.stat().st_size)}")
+    return ExitCode.OK
+
+
+class Progress:
+    """Prints `verb 42 %` on stderr, at most once per percent."""
+
+    def __init__(self, verb: str) -> None:
+        self.verb = verb
+        self.last = -1
+
+    def __call__(self, done: int, total: int) -> None:
+        """Tell how far it is."""
+        percent = 100 * done // max(1, total)
+        if percent != self.last:
+            self.last = percent
+            narrate(f"\r  {self.verb} {percent:3d} %", end="")

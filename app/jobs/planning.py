@@ -1,0 +1,186 @@
+"""The plan job: from a model file to a plan, checked by the engine, and the command that runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from app.errors import NoEngineError, UsageError
+from app.jobs.checking import known_machine
+from app.models.gguf import read_header
+from app.models.shape import shape_of
+from app.runtimes.base import Command, Engine
+from app.runtimes.registry import find_engines, machine_with_remotes, runtimes
+from app.solver.model import KvType, ModelShape, Policy, Workload
+from app.solver.plan import DeviceMemory, Plan
+from app.solver.search import solve
+from app.units import bytes_text
+from detectors.facts import Machine
+
+ORACLE_ROUNDS = 3
+"""How often a plan is made again with tighter limits when the engine says that it needs more than the formula said."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What a person asks of the planner; everything left open is chosen."""
+
+    model: str
+    workload: Workload = field(default_factory=Workload)
+    rpc: tuple[str, ...] = ()
+    """`host:port` of every RPC server whose device may be used."""
+    devices: tuple[str, ...] = ()
+    """Only these, by the engine's name (`CUDA0`, `RPC1`, `CPU`) or the device's id."""
+    limits: tuple[tuple[str, int], ...] = ()
+    """Most bytes to use of a device, by the same names."""
+    reserve_bytes: int | None = None
+    kv_type: KvType = "f16"
+    ubatch: int | None = None
+    threads: int | None = None
+    engine: str | None = None
+    """Path of the server to use, or `embedded`; `None`: the best one found."""
+    port: int = 8080
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """A plan together with everything that is needed to launch it."""
+
+    request: PlanRequest
+    machine: Machine
+    """The host's devices and the remote ones."""
+    shape: ModelShape
+    engine: Engine
+    plan: Plan
+    command: Command
+    engine_checked: bool
+    """Whether the engine itself was asked for the memory of this plan."""
+
+
+def make_plan(
+    request: PlanRequest, machine: Machine | None = None, engines: tuple[Engine, ...] | None = None
+) -> PlannedRun:
+    """Read the model, find the engine, solve, and let the engine check the memory.
+
+    Raises:
+        ModelError, NoEngineError, NoFitError, UsageError: each with what is wrong and what to do.
+    """
+    shape = shape_of(read_header(request.model))
+    machine = machine or known_machine()
+    if engines is None or request.rpc:
+        engines = find_engines(request.rpc, machine)
+    engine = choose_engine(engines, request)
+    machine = machine_with_remotes(machine, engine)
+    policy = _policy(request, machine, engine)
+    plan = solve(machine, shape, request.workload, policy, model_path=str(request.model))
+    plan, checked = _checked(plan, machine, shape, request, policy, engine)
+    if note := _unseen_gpus(machine, engine):
+        plan = replace(plan, notes=(*plan.notes, note))
+    command = runtimes()[engine.runtime].command(plan, engine, port=request.port)
+    return PlannedRun(request, machine, shape, engine, plan, command, checked)
+
+
+def choose_engine(engines: tuple[Engine, ...], request: PlanRequest) -> Engine:
+    """The engine that was asked for, or the first that can do what is asked.
+
+    Raises:
+        NoEngineError: there is none.
+    """
+    if request.engine:
+        for engine in engines:
+            if request.engine in (str(engine.path), engine.runtime):
+                return engine
+        known = ", ".join(str(e.path) if e.runtime != "embedded" else "embedded" for e in engines) or "none"
+        raise NoEngineError(
+            f"No usable engine at {request.engine}; found: {known}.",
+            hint="`moetune runtime list` shows every engine and what is wrong with the others.",
+        )
+    if request.rpc:
+        engines = tuple(engine for engine in engines if "--rpc" in engine.flags)
+        if not engines:
+            raise NoEngineError(
+                "No engine was found that can use RPC servers.",
+                hint="`moetune runtime build` builds one with RPC; it takes some minutes, once.",
+            )
+    if not engines:
+        raise NoEngineError(
+            "No engine was found: neither llama-server nor llama-cpp-python.",
+            hint="`moetune runtime build` builds llama.cpp here; or `pip install 'moetune[embedded]'`.",
+        )
+    return engines[0]
+
+
+def _policy(request: PlanRequest, machine: Machine, engine: Engine) -> Policy:
+    ids = {device.name.lower(): device.device_id for device in engine.devices if device.device_id}
+    ids |= {device_id: device_id for device_id in ids.values()}
+
+    def device_id(name: str) -> str:
+        found = ids.get(name.lower()) or ids.get(name)
+        if found is None:
+            known = ", ".join(device.name for device in engine.devices if device.device_id)
+            raise UsageError(
+                f"The engine {engine.path.name} has no device {name!r}.", hint=f"Its devices are: {known}."
+            )
+        return found
+
+    chosen = [device_id(name) for name in request.devices] or list(dict.fromkeys(ids.values()))
+    return Policy(
+        devices=tuple(chosen),
+        limits=tuple((device_id(name), limit) for name, limit in request.limits),
+        reserve_bytes=request.reserve_bytes,
+        kv_type=request.kv_type,
+        ubatch=request.ubatch,
+        threads=request.threads,
+    )
+
+
+def _checked(
+    plan: Plan, machine: Machine, shape: ModelShape, request: PlanRequest, policy: Policy, engine: Engine
+) -> tuple[Plan, bool]:
+    """Put the engine's own figures in; where they overfill a device, plan again with that much less of it."""
+    runtime = runtimes()[engine.runtime]
+    for _ in range(ORACLE_ROUNDS):
+        answer = runtime.memory_oracle(plan, engine)
+        if answer is None:
+            return plan, False
+        plan = replace(plan, memory=tuple(_measured(memory, answer) for memory in plan.memory))
+        over = {
+            memory.device_id: memory.total_bytes + memory.reserve_bytes - memory.available_bytes
+            for memory in plan.memory
+            if memory.available_bytes is not None
+            and memory.total_bytes + memory.reserve_bytes > memory.available_bytes
+        }
+        if not over:
+            return plan, True
+        tighter = dict(policy.limits)
+        for memory in plan.memory:
+            if memory.device_id in over and memory.available_bytes is not None:
+                tighter[memory.device_id] = memory.available_bytes - over[memory.device_id]
+        policy = replace(policy, limits=tuple(tighter.items()))
+        plan = solve(machine, shape, request.workload, policy, model_path=plan.model_path)
+    return plan, False
+
+
+def _measured(memory: DeviceMemory, answer: dict[str, tuple[int, int, int]]) -> DeviceMemory:
+    if memory.device_id not in answer:
+        return memory
+    weights, kv, compute = answer[memory.device_id]
+    return replace(memory, weight_bytes=weights, kv_bytes=kv, compute_bytes=compute, basis="measured")
+
+
+def _unseen_gpus(machine: Machine, engine: Engine) -> str | None:
+    seen = {device.device_id for device in engine.devices}
+    unseen = [d.name for d in machine.devices if d.kind in ("igpu", "dgpu") and d.id not in seen]
+    if not unseen:
+        return None
+    return (
+        f"The engine {engine.path.name} does not see {', '.join(unseen)}:"
+        " `moetune runtime build` chooses the backend for it."
+    )
+
+
+def memory_line(memory: DeviceMemory) -> str:
+    """`5.0 GiB: weights 3.1 GiB, KV 1.6 GiB, compute 320 MiB`."""
+    return (
+        f"{bytes_text(memory.total_bytes)}: weights {bytes_text(memory.weight_bytes)},"
+        f" KV {bytes_text(memory.kv_bytes)}, compute {bytes_text(memory.compute_bytes)}"
+    )
