@@ -91,12 +91,12 @@ class Host:
             if not stat.S_ISLNK(os.lstat(os.path.join(self._inside(parent), name)).st_mode):
                 self._why[path] = "not a symlink"
                 return None
-            target = self._inside(path)
+            target = os.path.realpath(path) if self.live else self._inside(path)[len(self.root) :]
         except (OSError, ValueError) as error:
             self._why[path] = _reason(error)
             return None
         self._why.pop(path, None)
-        return target if self.live else "/" + os.path.relpath(target, self.root).lstrip(".")
+        return target or "/"
 
     def exists(self, path: str) -> bool:
         """Whether there is anything at the path that this process may look up."""
@@ -179,7 +179,7 @@ class Host:
     def _inside(self, path: str) -> str:
         """The real path of a host path, every symlink followed as if the root were `/`."""
         if self.live:
-            return os.path.realpath(path) if path.endswith("/..") else path
+            return path
         current = self.root
         pending = [part for part in path.split("/") if part]
         links = 0
