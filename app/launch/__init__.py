@@ -1,0 +1,1 @@
+"""Running an engine: its process, its log, and who owns it."""

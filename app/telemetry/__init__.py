@@ -1,0 +1,1 @@
+"""Watching an engine and its machine while they run."""
