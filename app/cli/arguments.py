@@ -128,7 +128,9 @@ def _add_planning(parser: argparse.ArgumentParser) -> None:
     work = parser.add_argument_group("workload")
     work.add_argument("-c", "--context", type=_typed(_positive), default=8192, metavar="N",
                       help="tokens of context per sequence, such as 32K (default 8K)")  # fmt: skip
-    work.add_argument("--parallel", type=_typed(_positive), default=1, metavar="N", help="sequences at once (default 1)")
+    work.add_argument(
+        "--parallel", type=_typed(_positive), default=1, metavar="N", help="sequences at once (default 1)"
+    )
     choice = parser.add_argument_group("choices (what is left open is chosen)")
     choice.add_argument("--devices", type=_names, default=(), metavar="A,B", help="only these, by the engine's names")
     choice.add_argument("--limit", type=_limit, action="append", default=[], metavar="DEVICE=SIZE",
@@ -150,7 +152,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", type=_typed(_positive), default=256, help="tokens to generate for --prompt")
     parser.add_argument("--ready-timeout", type=_typed(_positive), default=600, metavar="S",
                         help="give up when the engine is not ready after S seconds (default 600)")  # fmt: skip
-    parser.add_argument("--orphan", choices=("stop", "adopt"), help="what to do with an engine left by an earlier moetune")
+    parser.add_argument(
+        "--orphan", choices=("stop", "adopt"), help="what to do with an engine left by an earlier moetune"
+    )
     _add_json(parser)
 
 
@@ -168,7 +172,9 @@ def _add_slice(parser: argparse.ArgumentParser) -> None:
 def _add_runtime(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="every engine found: version, backends, devices")
-    listing.add_argument("--rpc", type=_endpoints, default=(), metavar="HOST:PORT,...", help="ask these RPC servers too")
+    listing.add_argument(
+        "--rpc", type=_endpoints, default=(), metavar="HOST:PORT,...", help="ask these RPC servers too"
+    )
     _add_json(listing)
     build = actions.add_parser("build", help="build llama.cpp's server and tools for this machine, once")
     build.add_argument("--backend", choices=("auto", "cpu", "cuda", "hip", "vulkan"), default="auto",

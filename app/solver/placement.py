@@ -27,7 +27,9 @@ class Shortfall:
 
 
 def reserve_bytes(device: Device, policy: Policy) -> int:
-    """What to leave alone of that device's memory."""
+    """What to leave alone of that device's memory; nothing where the person has set a limit themselves."""
+    if policy.limit(device.id) is not None:
+        return 0
     if policy.reserve_bytes is not None:
         return policy.reserve_bytes
     if device.kind == "dgpu":
