@@ -39,6 +39,7 @@ class PlanRequest:
     engine: str | None = None
     """Path of the server to use, or `embedded`; `None`: the best one found."""
     port: int = 8080
+    """Where the engine is to answer on 127.0.0.1; 0: any free port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def make_plan(
     plan, checked = _checked(plan, machine, shape, request, policy, engine)
     if note := _unseen_gpus(machine, engine):
         plan = replace(plan, notes=(*plan.notes, note))
-    command = runtimes()[engine.runtime].command(plan, engine, port=request.port)
+    command = runtimes()[engine.runtime].command(plan, engine, port=request.port or _free_port())
     return PlannedRun(request, machine, shape, engine, plan, command, checked)
 
 
@@ -146,8 +147,7 @@ def _checked(
         over = {
             memory.device_id: memory.total_bytes + memory.reserve_bytes - memory.available_bytes
             for memory in plan.memory
-            if memory.available_bytes is not None
-            and memory.total_bytes + memory.reserve_bytes > memory.available_bytes
+            if memory.available_bytes is not None and memory.total_bytes + memory.reserve_bytes > memory.available_bytes
         }
         if not over:
             return plan, True
@@ -176,6 +176,15 @@ def _unseen_gpus(machine: Machine, engine: Engine) -> str | None:
         f"The engine {engine.path.name} does not see {', '.join(unseen)}:"
         " `moetune runtime build` chooses the backend for it."
     )
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def memory_line(memory: DeviceMemory) -> str:

@@ -1,13 +1,42 @@
-"""The run job: a planned run under a supervisor, with prompts through it."""
+"""The run job: a planned run under a supervisor, prompts through it, and what was measured."""
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.jobs.planning import PlannedRun
+from app.telemetry.sample import Sample, Timings
 
 if TYPE_CHECKING:
     from app.launch.supervisor import Supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What one run of a plan came to."""
+
+    planned: PlannedRun
+    timings: tuple[Timings, ...]
+    """Of each prompt, in order."""
+    samples: tuple[Sample, ...]
+    answers: tuple[str, ...]
+
+    @property
+    def decode_tps(self) -> float | None:
+        """All generated tokens over all generation time, the first token of each answer left out."""
+        steps = sum(max(0, timing.predicted_tokens - 1) for timing in self.timings)
+        spent = sum(timing.predicted_ms for timing in self.timings)
+        return 1000 * steps / spent if spent > 0 and steps else None
+
+    @property
+    def prefill_tps(self) -> float | None:
+        """All prompt tokens over all prompt time."""
+        tokens, spent = (sum(getattr(t, name) for t in self.timings) for name in ("prompt_tokens", "prompt_ms"))
+        return 1000 * tokens / spent if spent > 0 and tokens else None
 
 
 async def launch(planned: PlannedRun, supervisor: Supervisor) -> None:
@@ -27,3 +56,47 @@ async def launch(planned: PlannedRun, supervisor: Supervisor) -> None:
         "engine": planned.engine.version,
     }
     await supervisor.start(planned.command, label=planned.plan.model_name, facts=facts)
+
+
+async def ask(
+    url: str,
+    prompt: str,
+    *,
+    tokens: int,
+    ignore_eos: bool = False,
+    on_text: Callable[[str], None] = lambda _: None,
+) -> Timings:
+    """Have the engine answer one prompt; cancelling the task cancels the generation.
+
+    Raises:
+        EngineFailedError: the engine went away or refused.
+    """
+    from app.telemetry.client import stream_chat
+
+    cancelled = threading.Event()
+    call = asyncio.create_task(
+        asyncio.to_thread(
+            stream_chat, url, prompt, max_tokens=tokens, ignore_eos=ignore_eos, on_text=on_text, cancelled=cancelled
+        )
+    )
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        cancelled.set()
+        await asyncio.wait({call}, timeout=5)
+        raise
+
+
+def remember(report: RunReport) -> None:
+    """Keep the run in the database, so that predictions can be held against it."""
+    from app import store
+
+    planned = report.planned
+    store.add_run(
+        model=planned.plan.model_name,
+        plan=planned.plan,
+        predicted_tps=planned.plan.decode.tokens_per_s,
+        measured_decode_tps=report.decode_tps,
+        measured_prefill_tps=report.prefill_tps,
+        engine=f"{planned.engine.runtime} {planned.engine.version}",
+    )
