@@ -10,6 +10,7 @@ from app.models.gguf import read_header
 from app.models.shape import shape_of
 from app.runtimes.base import Command, Engine
 from app.runtimes.registry import find_engines, machine_with_remotes, runtimes
+from app.solver.memory import HOST
 from app.solver.model import KvType, ModelShape, Policy, Workload
 from app.solver.plan import DeviceMemory, Plan
 from app.solver.search import solve
@@ -164,6 +165,9 @@ def _measured(memory: DeviceMemory, answer: dict[str, tuple[int, int, int]]) -> 
     if memory.device_id not in answer:
         return memory
     weights, kv, compute = answer[memory.device_id]
+    if memory.device_id == HOST:
+        # Weights that the CPU backend keeps in a layout of its own (CPU_REPACK, AMX) are not in the engine's answer.
+        weights = max(weights, memory.weight_bytes)
     return replace(memory, weight_bytes=weights, kv_bytes=kv, compute_bytes=compute, basis="measured")
 
 

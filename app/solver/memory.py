@@ -71,26 +71,24 @@ def weight_bytes(shape: ModelShape, placement: Placement) -> dict[str, int]:
 def compute_bytes(shape: ModelShape, placement: Placement, parameters: Parameters) -> dict[str, int]:
     """Activation buffers by device id: the largest of the phases whose memory llama.cpp reuses.
 
-    With T tokens in a ubatch and float32 activations: the logits phase holds T x vocabulary, the expert phase T x
-    (used x (2 inner + d) + 2 d), the attention phase T x (3 heads x key + 2 d). The attention mask adds T x cells x 2
-    bytes (flash attention) on the device and 4 bytes on the host's input side.
+    With T tokens in a ubatch and float32 activations: attention holds T x (2 heads x key + 2 d) beside the mask, the
+    experts T x (used x (2 inner + d) + 2 d), the output T x (vocabulary + d) when the mask is gone. The mask is
+    T x cells x 2 bytes with flash attention, once more for the window; the host keeps a copy of it and two of the
+    input. Agrees with `llama-fit-params` (0.5.0) to the MiB on a gpt-oss-like model with T 512 and 2048, 4K and 32K cells.
     """
     tokens = min(parameters.ubatch, parameters.context)
     cells = padded(parameters.context // parameters.parallel)
     mask = tokens * cells * 2
     if any(layer.kind == "swa" for layer in shape.layers) and shape.window:
         mask += tokens * padded(min(cells, shape.window + parameters.ubatch)) * 2
-    width = shape.d_model
+    row = tokens * shape.d_model * 4
     key = max((layer.key_length for layer in shape.layers), default=0)
-    expert_phase = tokens * (shape.expert_used * (2 * shape.expert_ff + width) + 2 * width) * 4
-    attention_phase = tokens * (3 * shape.heads * key + 2 * width) * 4
-    logits_phase = tokens * (shape.vocabulary + 2 * width) * 4
-    held: defaultdict[str, int] = defaultdict(int)
+    experts = tokens * shape.expert_used * (2 * shape.expert_ff + shape.d_model) * 4 + 2 * row
+    attention = mask + tokens * 2 * shape.heads * key * 4 + 2 * row
+    output = tokens * shape.vocabulary * 4 + row
     owners = {owner for layer, owner in zip(shape.layers, placement.experts, strict=True) if layer.expert_bytes}
-    local = expert_phase if placement.attention in owners else 0
-    held[placement.attention] = mask + max(logits_phase, attention_phase, local)
-    for owner in owners - {placement.attention}:
-        held[owner] = expert_phase
-    if placement.attention != HOST:
-        held[HOST] = max(held[HOST], mask + tokens * width * 4)
-    return dict(held)
+    local = mask + experts if placement.attention in owners else 0
+    held = {owner: experts for owner in owners}
+    held[placement.attention] = max(output, attention, local)
+    held[HOST] = held.get(HOST, 0) + (row if placement.attention == HOST else mask + 2 * row)
+    return held
