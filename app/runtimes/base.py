@@ -40,7 +40,9 @@ class Engine:
     backends: tuple[str, ...]
     devices: tuple[EngineDevice, ...]
     flags: frozenset[str] = field(default=frozenset(), repr=False)
-    """Every option that its `--help` knows, dashes included."""
+    """Every option that its `--help` knows, dashes included; empty: it was not asked."""
+    switches: frozenset[str] = field(default=frozenset(), repr=False)
+    """Those of `flags` that take no value: `-fa` was one until 2025."""
     tools: dict[str, Path] = field(default_factory=dict)
     """Sibling tools that were found: `llama-bench`, `llama-fit-params`, `ggml-rpc-server` ..."""
 

@@ -1,0 +1,157 @@
+"""From a plan to llama.cpp's arguments. Pure: what is not in the plan or the engine does not decide anything here."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from app.errors import NoEngineError
+from app.runtimes.base import Command, Engine, EngineDevice
+from app.runtimes.llama_flags import Dialect
+from app.solver.plan import Placement, Plan
+
+EXPERT_TENSORS = r"ffn_(up|down|gate|gate_up)_(ch|)exps"
+"""Every routed expert of llama.cpp's architectures, biases and scales included; never a shared expert."""
+
+ALL_LAYERS = "999"
+"""Takes every layer and the output head in any version; `all` is younger."""
+
+_RPC_ENDPOINT = re.compile(r"^RPC\d+\[(.+)\]$")
+
+
+def endpoint_of(device: EngineDevice) -> str | None:
+    """`host:port` of an RPC device, `None` for any other."""
+    match = _RPC_ENDPOINT.match(device.buffer_type)
+    return match[1] if match else None
+
+
+def engine_device(engine: Engine, device_id: str) -> EngineDevice:
+    """The engine's own device for a detected one.
+
+    Raises:
+        NoEngineError: the engine cannot compute on that device.
+    """
+    for device in engine.devices:
+        if device.device_id == device_id:
+            return device
+    backends = ", ".join(engine.backends) or "none"
+    raise NoEngineError(
+        f"llama.cpp {engine.version} at {engine.path} cannot compute on {device_id}; its backends: {backends}.",
+        hint="Build one that can with `moetune runtime build --backend ...`, or leave that device out of the plan.",
+    )
+
+
+def tensor_overrides(placement: Placement, engine: Engine) -> tuple[str, ...]:
+    """One `pattern=buffer type` for each device that holds experts away from the attention device.
+
+    Layers are listed one by one, since a pattern may hold no comma and llama.cpp's regex has no ranges; where one
+    device has the experts of every layer, the pattern needs no layers at all.
+    """
+    overrides = []
+    for device_id in placement.devices:
+        layers = placement.expert_layers(device_id)
+        if device_id == placement.attention or not layers:
+            continue
+        prefix = "" if len(layers) == len(placement.experts) else f"blk\\.({'|'.join(map(str, layers))})"
+        buffer_type = engine_device(engine, device_id).buffer_type
+        overrides.append(f"{prefix}\\.{EXPERT_TENSORS}={buffer_type}")
+    return tuple(overrides)
+
+
+def placement_arguments(placement: Placement, engine: Engine, dialect: Dialect) -> tuple[str, ...]:
+    """`--rpc -dev -ts -ngl -ot`: where everything goes.
+
+    `-ts 1,0` gives every layer, the KV cache and the output head to the first device and keeps the others as targets
+    of `-ot` alone. All RPC servers that the engine was asked with are named again, since their order numbers them.
+    """
+    used = [engine_device(engine, device_id) for device_id in placement.devices if device_id != "cpu"]
+    arguments: list[str] = []
+    if any(endpoint_of(device) for device in used):
+        servers = dict.fromkeys(filter(None, map(endpoint_of, engine.devices)))
+        arguments += dialect.need("--rpc", ",".join(servers))
+    arguments += dialect.need("-dev", ",".join(device.name for device in used) or "none")
+    if placement.attention == "cpu":
+        arguments += dialect.need("-ngl", "0")
+    else:
+        if len(used) > 1:
+            arguments += dialect.need("-ts", ",".join("1" if index == 0 else "0" for index in range(len(used))))
+        arguments += dialect.need("-ngl", ALL_LAYERS)
+    if overrides := tensor_overrides(placement, engine):
+        arguments += dialect.need("-ot", ",".join(overrides))
+    return tuple(arguments)
+
+
+def memory_arguments(plan: Plan, engine: Engine, dialect: Dialect) -> tuple[str, ...]:
+    """Everything that decides how many bytes go where: what the server and its memory oracle are asked alike."""
+    p = plan.parameters
+    return (
+        *dialect.need("-m", plan.model_path),
+        *placement_arguments(plan.placement, engine, dialect),
+        *dialect.placement_as_given(),
+        *dialect.need("-c", str(p.context)),
+        *dialect.need("-b", str(p.batch)),
+        *dialect.need("-ub", str(p.ubatch)),
+        *dialect.flash_attention(p.flash_attention),
+        *dialect.need("-ctk", p.kv_type_k),
+        *dialect.need("-ctv", p.kv_type_v),
+        *dialect.load_mode(p.load_mode),
+        *dialect.need("-np", str(p.parallel)),
+    )
+
+
+def tool_argv(path: Path, word: str) -> tuple[str, ...]:
+    """How to start a tool: by itself, or as a word of the umbrella binary `llama`."""
+    return (str(path), word) if path.name == "llama" else (str(path),)
+
+
+def server_command(
+    plan: Plan,
+    engine: Engine,
+    *,
+    port: int,
+    host: str,
+    config_home: Path,
+    environment: Mapping[str, str] | None = None,
+) -> Command:
+    """The command that serves `plan`.
+
+    Args:
+        plan: what to run.
+        engine: with what.
+        port: where it is to listen.
+        host: address it is to bind.
+        config_home: a folder without `llama.cpp/config.ini`; the engine would read options from it.
+        environment: the caller's variables, `os.environ` unless given; `LLAMA_ARG_*` among them would change the plan.
+
+    Raises:
+        NoEngineError: the engine lacks an option or a device that the plan needs.
+    """
+    dialect = Dialect.of(engine)
+    p = plan.parameters
+    argv = (
+        *tool_argv(engine.path, "serve"),
+        *memory_arguments(plan, engine, dialect),
+        *dialect.need("-t", str(p.threads)),
+        *dialect.need("-tb", str(p.threads_batch)),
+        *dialect.if_known("--metrics"),
+        *dialect.if_known("--slots"),
+        *dialect.load_details(),
+        *dialect.need("--host", host),
+        *dialect.need("--port", str(port)),
+    )
+    names = os.environ if environment is None else environment
+    return Command(
+        argv=argv,
+        env={"XDG_CONFIG_HOME": str(config_home)},
+        unset=tuple(sorted(name for name in names if name.startswith("LLAMA_ARG_"))),
+        url=f"http://{_reachable(host)}:{port}",
+    )
+
+
+def _reachable(host: str) -> str:
+    """The address a client on this machine uses for a server bound to `host`."""
+    if host in ("0.0.0.0", "::", ""):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

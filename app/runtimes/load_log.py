@@ -1,0 +1,45 @@
+"""What llama.cpp says while it loads, as numbers. Needs `-lv 4` where the engine has `-fit`.
+
+The lines look alike in every version: `load_tensors:  CUDA0 model buffer size =  2542.13 MiB`. KV caches come in
+several pieces (full and sliding-window layers), compute buffers may be reserved more than once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from app.runtimes.base import LoadReport
+from app.runtimes.failures import explain_failure
+from app.units import MIB
+
+__all__ = ["explain_failure", "parse"]
+
+_BUFFER = re.compile(r"[:\s](\S+)\s+(model|KV|RS|compute) buffer size\s*=\s*([0-9.]+)\s*MiB")
+_SPLITS = re.compile(r"graph\b.*\bsplits\s*=\s*(\d+)(?:[^,/]*/\s*(\d+))?")
+
+
+def parse(lines: Iterable[str]) -> LoadReport:
+    """Add up the buffers that a log reports. An empty report means that the log says nothing about them."""
+    weight: dict[str, int] = {}
+    kv: dict[str, int] = {}
+    compute: dict[str, int] = {}
+    splits: int | None = None
+    for line in lines:
+        if match := _BUFFER.search(line):
+            name, kind, size = match[1], match[2], round(float(match[3]) * MIB)
+            if kind == "compute":
+                compute[name] = size
+            else:
+                target = weight if kind == "model" else kv
+                target[name] = target.get(name, 0) + size
+        elif "splits" in line and (match := _SPLITS.search(line)):
+            # `splits = 74 (with bs=512), 38 (with bs=1)` and `splits = 74 / 38`: the second is token generation.
+            second = match[2] or _with_batch_of_one(line)
+            splits = int(second or match[1])
+    return LoadReport(weight, kv, compute, splits)
+
+
+def _with_batch_of_one(line: str) -> str | None:
+    match = re.search(r"(\d+) \(with bs=1\)", line)
+    return match[1] if match else None

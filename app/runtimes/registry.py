@@ -1,0 +1,90 @@
+"""Every runtime there is, and every engine that was found with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from app.errors import NoEngineError
+from app.runtimes.base import Engine, Runtime
+from app.runtimes.llama_command import endpoint_of
+from app.runtimes.llama_devices import match_devices
+from app.runtimes.llama_server import BrokenEngine, LlamaServer, Survey, inspect
+from app.runtimes.rpc_servers import require_reachable
+from detectors.facts import Device, Machine, MemoryPool
+
+
+def runtimes() -> dict[str, Runtime]:
+    """Every runtime by its name, the preferred one first."""
+    from app.runtimes.embedded import Embedded
+
+    return {runtime.name: runtime for runtime in (LlamaServer(), Embedded())}
+
+
+def find_engines(rpc: tuple[str, ...] = (), machine: Machine | None = None) -> tuple[Engine, ...]:
+    """Every engine that works, best first: configured, built, on PATH, in a known place, embedded.
+
+    Args:
+        rpc: `host:port` of RPC servers whose devices are wanted.
+        machine: detected devices that the engines' own are matched with.
+
+    Raises:
+        UsageError: an RPC server is not written as `host:port`.
+        NoEngineError: an RPC server does not answer, or none of the engines found gets through to it.
+    """
+    survey = survey_engines(rpc, machine)
+    if rpc and survey.broken and not any("--rpc" in engine.flags for engine in survey.engines):
+        broken = survey.broken[0]
+        raise NoEngineError(f"{broken.path} cannot use {', '.join(rpc)}. {broken.reason}", hint=broken.hint)
+    return survey.engines
+
+
+def survey_engines(rpc: tuple[str, ...] = (), machine: Machine | None = None) -> Survey:
+    """Like `find_engines`, with the binaries that cannot be used and why, for `runtime list`.
+
+    Raises:
+        UsageError: an RPC server is not written as `host:port`.
+        NoEngineError: an RPC server does not answer.
+    """
+    survey = LlamaServer().survey(rpc)
+    from app.runtimes.embedded import Embedded
+
+    engines = (*survey.engines, *Embedded().discover(rpc))
+    return Survey(tuple(_matched(engine, machine) for engine in engines), survey.broken)
+
+
+def engine_at(path: Path, rpc: tuple[str, ...] = (), machine: Machine | None = None) -> Engine:
+    """The engine of that very file, wherever it lies.
+
+    Raises:
+        UsageError: an RPC server is not written as `host:port`.
+        NoEngineError: it cannot be used, with the reason; or an RPC server does not answer.
+    """
+    require_reachable(rpc)
+    found = inspect(path, "configured", rpc)
+    if isinstance(found, BrokenEngine):
+        raise NoEngineError(f"{path} cannot be used. {found.reason}", hint=found.hint)
+    return _matched(found, machine)
+
+
+def machine_with_remotes(machine: Machine, engine: Engine) -> Machine:
+    """The machine with a device and a memory pool for each RPC device of the engine.
+
+    Neither the speed of a remote device nor that of the link to it is known from here: both stay `None` until they
+    are measured. A server on this host has a pool of its own all the same, since what it may take is its own affair.
+    """
+    devices: list[Device] = []
+    pools: list[MemoryPool] = []
+    known = {device.id for device in machine.devices}
+    for device in engine.devices:
+        endpoint = endpoint_of(device)
+        if endpoint is None or device.device_id is None or device.device_id in known or device.total_bytes is None:
+            continue
+        name = f"{device.name} at {endpoint}"
+        pools.append(MemoryPool(device.device_id, name, device.total_bytes, device.free_bytes))
+        devices.append(Device(id=device.device_id, kind="remote", name=name, vendor="", pool_id=device.device_id))
+    return replace(machine, devices=(*machine.devices, *devices), pools=(*machine.pools, *pools))
+
+
+def _matched(engine: Engine, machine: Machine | None) -> Engine:
+    return replace(engine, devices=match_devices(engine.devices, machine)) if machine else engine
