@@ -74,7 +74,7 @@ def compute_bytes(shape: ModelShape, placement: Placement, parameters: Parameter
     With T tokens in a ubatch and float32 activations: attention holds T x (2 heads x key + 2 d) beside the mask, the
     experts T x (used x (2 inner + d) + 2 d), the output T x (vocabulary + d) when the mask is gone. The mask is
     T x cells x 2 bytes with flash attention, once more for the window; the host keeps a copy of it and two of the
-    input. Agrees with `llama-fit-params` (0.5.0) to the MiB on a gpt-oss-like model with T 512 and 2048, 4K and 32K cells.
+    input. Agrees with `llama-fit-params` 0.5.0 to the MiB on a gpt-oss-like model: T 512 and 2048, 4K and 32K cells.
     """
     tokens = min(parameters.ubatch, parameters.context)
     cells = padded(parameters.context // parameters.parallel)
@@ -88,7 +88,7 @@ def compute_bytes(shape: ModelShape, placement: Placement, parameters: Parameter
     output = tokens * shape.vocabulary * 4 + row
     owners = {owner for layer, owner in zip(shape.layers, placement.experts, strict=True) if layer.expert_bytes}
     local = mask + experts if placement.attention in owners else 0
-    held = {owner: experts for owner in owners}
+    held = dict.fromkeys(owners, experts)
     held[placement.attention] = max(output, attention, local)
     held[HOST] = held.get(HOST, 0) + (row if placement.attention == HOST else mask + 2 * row)
     return held
