@@ -32,4 +32,9 @@ def explain_exit(lines: Sequence[str], exit_code: int | None, oom_kills_before: 
         return f"The engine was killed (SIGKILL), {'' if counted else 'probably '}out of memory.", MEMORY_HINT
     from app.runtimes.load_log import explain_failure
 
-    return explain_failure(lines, exit_code)
+    reason, hint = explain_failure(lines, exit_code)
+    return f"The engine failed: {reason}.", _sentence(hint)
+
+
+def _sentence(clause: str) -> str:
+    return f"{clause[0].upper()}{clause[1:]}." if clause else ""

@@ -28,8 +28,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--say", action="append", default=[], help="a line for stderr")
     parser.add_argument("--say-hex", default="", help="raw bytes for stderr, as hex")
     parser.add_argument("--ignore-term", action="store_true")
-    parser.add_argument("--die-after", type=float, help="seconds after the start")
-    parser.add_argument("--die-code", type=int, default=1)
+    parser.add_argument("--die-at-start", action="store_true")
+    parser.add_argument("--die-code", type=int, default=1, help="for --die-at-start and GET /die")
     parser.add_argument("--grandchild", help="start one that ignores SIGTERM, and write its pid to this file")
     parser.add_argument("--slots", help="JSON list of answers to /slots: a list, a status, or {hang_s: seconds}")
     parser.add_argument("--token-s", type=float, default=0.01)
@@ -80,6 +80,8 @@ class Handler(BaseHTTPRequestHandler):
             self.slots()
         elif self.path == "/env":
             self.answer(200, dict(os.environ))
+        elif self.path == "/die":
+            os._exit(ARGS.die_code)
         else:
             self.answer(404, {})
 
@@ -164,10 +166,8 @@ def main() -> None:
     sys.stderr.buffer.write(bytes.fromhex(ARGS.say_hex))
     for text in ARGS.say:
         say(text)
-    if ARGS.die_after is not None:
-        threading.Timer(ARGS.die_after, os._exit, (ARGS.die_code,)).start()
-    if ARGS.die_after == 0:
-        time.sleep(600)
+    if ARGS.die_at_start:
+        sys.exit(ARGS.die_code)
     Server(("127.0.0.1", ARGS.port), Handler).serve_forever()
 
 
