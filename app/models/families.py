@@ -1,0 +1,45 @@
+"""What moetune knows of each GGUF architecture, as data: one row each, no branches in the code that reads it.
+
+Source: llama.cpp 0.5.0, `src/models/<architecture>.cpp` (`load_arch_hparams`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.solver.model import LayerKind
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How an architecture remembers: what decides its KV cache beyond the usual keys."""
+
+    window_period: int = 0
+    """Every n-th layer sees everything and the others a sliding window; 0: the architecture has no window."""
+    mla: bool = False
+    """Multi-head latent attention: one compressed row per token where the file has the `_mla` keys."""
+    recurrent_period: int = 0
+    """Every n-th layer is attention and the others keep a recurrent state; 0: all are attention."""
+
+    def pattern(self, period: int, layers: int, other: LayerKind) -> tuple[LayerKind, ...]:
+        """`other` everywhere but in every `period`-th layer (llama.cpp: `il % n < n - 1`; 0 means everywhere)."""
+        return tuple("full" if period and index % period == period - 1 else other for index in range(layers))
+
+
+FAMILIES: dict[str, Family] = {
+    "deepseek2": Family(mla=True),
+    "gemma3": Family(window_period=6),
+    "glm4moe": Family(),
+    "gpt-oss": Family(window_period=2),
+    "granitemoe": Family(),
+    "llama": Family(),
+    "olmoe": Family(),
+    "qwen2": Family(),
+    "qwen2moe": Family(),
+    "qwen3": Family(),
+    "qwen3moe": Family(),
+    "qwen3next": Family(recurrent_period=4),
+    "qwen35": Family(recurrent_period=4),
+    "qwen35moe": Family(recurrent_period=4),
+}
+"""By `general.architecture`. Mixtral, Mistral and SmolLM are `llama`; Kimi-K2 and GLM-4.7-Flash are `deepseek2`."""

@@ -1,0 +1,95 @@
+"""Lays out a GGUF v3 file: the header's bytes, and where every tensor will lie."""
+
+from __future__ import annotations
+
+import math
+import struct
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.models.architectures import TensorPlan, metadata_of, tensors_of
+from app.models.ggml_types import TYPES_BY_NAME
+from app.models.gguf import DEFAULT_ALIGNMENT, MAGIC, GgufHeader, TensorInfo
+from app.models.spec import ModelSpec
+
+VERSION = 3
+_U32, _I32, _F32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
+"""Value type codes of the GGUF specification."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A file before its tensor data is written."""
+
+    header: bytes
+    """Everything before the tensor data, padded."""
+    tensors: tuple[TensorInfo, ...]
+    file_bytes: int
+
+
+def lay_out(metadata: Mapping[str, object], plans: Sequence[TensorPlan]) -> Layout:
+    """Encode metadata and tensor table, and give each tensor its place.
+
+    Args:
+        metadata: bool, int (as u32), float (as f32), str, sequences of str, or `array("i")`.
+        plans: the tensors in file order.
+    """
+    keys = b"".join(_text(key) + _value(value) for key, value in metadata.items())
+    rows, offset = [], 0
+    placed: list[tuple[TensorPlan, int, int]] = []
+    for plan in plans:
+        kind = TYPES_BY_NAME[plan.type_name]
+        size = kind.row_bytes(math.prod(plan.shape))
+        shape = struct.pack(f"<I{len(plan.shape)}Q", len(plan.shape), *plan.shape)
+        rows.append(_text(plan.name) + shape + struct.pack("<IQ", kind.number, offset))
+        placed.append((plan, offset, size))
+        offset = _aligned(offset + size)
+    header = MAGIC + struct.pack("<IQQ", VERSION, len(plans), len(metadata)) + keys + b"".join(rows)
+    header += bytes(_aligned(len(header)) - len(header))
+    tensors = tuple(
+        TensorInfo(plan.name, plan.type_name, plan.shape, len(header) + start, size) for plan, start, size in placed
+    )
+    return Layout(header, tensors, len(header) + offset)
+
+
+def planned_header(spec: ModelSpec) -> GgufHeader:
+    """The header that a file of this spec would have, without a file: for models that are not downloaded.
+
+    Raises:
+        UsageError: the architecture's tensors are not described.
+    """
+    layout = lay_out(metadata_of(spec), tensors_of(spec))
+    path = Path(f"{spec.id}.gguf")
+    return GgufHeader(path, VERSION, metadata_of(spec), layout.tensors, len(layout.header), layout.file_bytes, ())
+
+
+def _aligned(position: int) -> int:
+    return -(-position // DEFAULT_ALIGNMENT) * DEFAULT_ALIGNMENT
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def _value(value: object) -> bytes:
+    match value:
+        case bool():
+            return struct.pack("<I?", _BOOL, value)
+        case int():
+            return struct.pack("<II", _U32, value)
+        case float():
+            return struct.pack("<If", _F32, value)
+        case str():
+            return struct.pack("<I", _STRING) + _text(value)
+        case array():
+            return struct.pack("<IIQ", _ARRAY, _I32, len(value)) + value.tobytes()
+        case list() | tuple():
+            return struct.pack("<IIQ", _ARRAY, _STRING, len(value)) + _texts(value)
+    raise TypeError(f"GGUF metadata cannot hold a {type(value).__name__}")
+
+
+def _texts(texts: Iterable[str]) -> bytes:
+    return b"".join(map(_text, texts))

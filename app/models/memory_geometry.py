@@ -1,0 +1,87 @@
+"""What each layer adds to the KV cache or keeps as a recurrent state.
+
+Formulas: llama.cpp 0.5.0, `src/llama-hparams.cpp` (`n_embd_r`, `n_embd_s`, `is_mla`), `src/llama-kv-cache.cpp`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.models.families import Family
+from app.models.keys import Keys
+from app.solver.model import LayerKind
+
+_F32_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMemory:
+    """One layer's memory of what was said."""
+
+    kind: LayerKind
+    kv_heads: int = 0
+    key_length: int = 0
+    value_length: int = 0
+    state_bytes: int = 0
+
+
+def layer_memories(keys: Keys, family: Family, layers: int, d_model: int) -> tuple[LayerMemory, ...]:
+    """The memory of each of the trunk's `layers`.
+
+    Raises:
+        ModelError: a key that decides it is missing or makes no sense.
+    """
+    heads = keys.per_layer("attention.head_count", layers)
+    kv_heads = keys.per_layer("attention.head_count_kv", layers, max(heads))
+    width = d_model // max(*heads, 1)
+    key_length = keys.count("attention.key_length", width)
+    value_length = keys.count("attention.value_length", width)
+    if family.mla and keys.count("attention.key_length_mla", 0):
+        kv_heads, value_length = (1,) * layers, 0
+    kinds = _recurrent_kinds(keys, family, layers) or _window_kinds(keys, family, layers)
+    state_bytes = _state_bytes(keys) if "recurrent" in kinds else 0
+
+    def memory(kind: LayerKind, owned: int) -> LayerMemory:
+        if kind == "recurrent":
+            return LayerMemory(kind, state_bytes=state_bytes)
+        return LayerMemory(kind, owned, key_length, value_length) if owned else LayerMemory("none")
+
+    return tuple(memory(kind, owned) for kind, owned in zip(kinds, kv_heads, strict=True))
+
+
+def window_tokens(keys: Keys, family: Family) -> int:
+    """The sliding window, 0 where there is none."""
+    return keys.count("attention.sliding_window", 0) if family.window_period else 0
+
+
+def _window_kinds(keys: Keys, family: Family, layers: int) -> tuple[LayerKind, ...]:
+    if not window_tokens(keys, family):
+        return _flagged((0,) * layers, "swa")
+    if isinstance(keys.raw("attention.sliding_window_pattern"), tuple):
+        flags = keys.per_layer("attention.sliding_window_pattern", layers)
+        return _flagged(flags, "swa")
+    period = keys.count("attention.sliding_window_pattern", family.window_period)
+    return family.pattern(period, layers, "swa")
+
+
+def _recurrent_kinds(keys: Keys, family: Family, layers: int) -> tuple[LayerKind, ...]:
+    """Empty where the architecture has no recurrent layers."""
+    if not family.recurrent_period:
+        return ()
+    if isinstance(keys.raw("attention.recurrent_layers"), tuple):
+        flags = keys.per_layer("attention.recurrent_layers", layers)
+        return _flagged(flags, "recurrent")
+    period = keys.count("full_attention_interval", family.recurrent_period)
+    return family.pattern(period, layers, "recurrent")
+
+
+def _flagged(flags: tuple[int, ...], other: LayerKind) -> tuple[LayerKind, ...]:
+    return tuple(other if flag else "full" for flag in flags)
+
+
+def _state_bytes(keys: Keys) -> int:
+    """Convolution and state-space state of one sequence in one layer, kept in F32."""
+    inner, state = keys.count("ssm.inner_size"), keys.count("ssm.state_size")
+    taps = max(keys.count("ssm.conv_kernel") - 1, 0)
+    convolution = taps * (inner + 2 * keys.count("ssm.group_count") * state)
+    return _F32_BYTES * (convolution + state * inner)

@@ -1,0 +1,188 @@
+"""Writes small models in the shape of large ones: true tensors, few layers, random weights.
+
+Layers are alike, so what a few of them cost tells what all cost (see `ModelSpec.full_layers`), and what is measured
+on such a file is what the machine does with the real one's shapes and types.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from app.errors import UsageError
+from app.models.architectures import metadata_of, tensors_of
+from app.models.catalog import find_spec
+from app.models.ggml_types import TYPES_BY_NAME
+from app.models.gguf import TensorInfo
+from app.models.layout import Layout, lay_out
+from app.models.new_file import new_file
+from app.models.spec import ModelSpec
+from app.models.vocabulary import SPECIAL_TOKENS, tokenizer_metadata
+from app.models.weights import tile
+from app.units import MIB
+
+__all__ = ["SliceReport", "find_spec", "sliced", "write_slice", "write_sparse"]
+
+MIN_VOCABULARY = 512
+CHUNK_BYTES = 4 * MIB
+"""Written at once, and the step of the progress reports."""
+LOGIT_DEVIATION = 3.0
+"""Spread of the output logits: syllables then outweigh bytes and control tokens, whose logits are zero."""
+SMALL_DEVIATION = 0.02
+"""Of biases and sinks, and of norms around one."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SliceReport:
+    """What was written."""
+
+    path: Path
+    spec: ModelSpec
+    """The slice's own dimensions."""
+    file_bytes: int
+    tensors: int
+    seed: int
+
+
+def sliced(
+    spec: ModelSpec, *, layers: int | None = None, experts: int | None = None, vocabulary: int | None = None
+) -> ModelSpec:
+    """The same model with fewer layers, experts or tokens.
+
+    Raises:
+        UsageError: more than the model has, or too few to make sense.
+    """
+    _check("layers", layers, 1, spec.layers)
+    _check("experts", experts, spec.experts_used, spec.experts)
+    _check("vocabulary", vocabulary, MIN_VOCABULARY, spec.vocabulary)
+    return replace(
+        spec,
+        layers=layers or spec.layers,
+        experts=experts or spec.experts,
+        vocabulary=vocabulary or spec.vocabulary,
+        full_layers=spec.layers if layers and layers < spec.layers else spec.full_layers,
+    )
+
+
+def write_slice(
+    spec: ModelSpec,
+    path: Path,
+    *,
+    layers: int | None = None,
+    experts: int | None = None,
+    vocabulary: int | None = None,
+    seed: int = 0,
+    on_progress: Progress | None = None,
+) -> SliceReport:
+    """Write a GGUF with this model's shapes and types and random weights that stay finite.
+
+    Args:
+        spec: the model.
+        path: the file; it appears when it is complete.
+        layers: how many, all by default.
+        experts: routed experts per layer, all by default.
+        vocabulary: tokens, all by default.
+        seed: the same seed gives the same bytes.
+        on_progress: called with bytes done and bytes in all.
+
+    Raises:
+        UsageError: dimensions that the model does not have, or a type that cannot be written.
+        ModelError: the file cannot be written, or there is too little disk space.
+        BusyError: another process writes it.
+    """
+    chosen = sliced(spec, layers=layers, experts=experts, vocabulary=vocabulary)
+    layout = _layout(chosen)
+    report = on_progress or (lambda done, total: None)
+    with new_file(path, layout.file_bytes) as file:
+        file.write(layout.header)
+        writer = _Writer(file, seed, layout.file_bytes, report)
+        for tensor in layout.tensors:
+            writer.write(tensor)
+        file.truncate(layout.file_bytes)
+        report(layout.file_bytes, layout.file_bytes)
+    return SliceReport(path, chosen, layout.file_bytes, len(layout.tensors), seed)
+
+
+def write_sparse(spec: ModelSpec, path: Path) -> SliceReport:
+    """Write the true header and a hole for the weights: enough to ask an engine what the model would need.
+
+    The file has its full length and takes a few MB of disk. It answers `llama-fit-params`; it cannot generate.
+
+    Raises:
+        ModelError: the file cannot be written.
+        BusyError: another process writes it.
+    """
+    layout = _layout(spec)
+    with new_file(path, layout.file_bytes, sparse=True) as file:
+        file.write(layout.header)
+        file.truncate(layout.file_bytes)
+    return SliceReport(path, spec, layout.file_bytes, len(layout.tensors), 0)
+
+
+def _layout(spec: ModelSpec) -> Layout:
+    return lay_out(metadata_of(spec) | tokenizer_metadata(spec.vocabulary), tensors_of(spec))
+
+
+def _check(what: str, asked: int | None, least: int, most: int) -> None:
+    if asked is not None and not least <= asked <= most:
+        raise UsageError(f"{asked} is not a possible number of {what}", hint=f"Give {least} to {most}.")
+
+
+class _Writer:
+    """Fills a file's tensors, each from the tile of its type and spread, and reports how far it is."""
+
+    def __init__(self, file: BinaryIO, seed: int, total: int, on_progress: Progress) -> None:
+        self._file = file
+        self._seed = seed
+        self._total = total
+        self._report = on_progress
+        self._reported = 0
+        self._tiles: dict[tuple[str, float, float], bytes] = {}
+
+    def write(self, tensor: TensorInfo) -> None:
+        """Fill one tensor, beginning at a place of its own in the tile."""
+        self._file.write(bytes(tensor.offset - self._file.tell()))
+        pattern = memoryview(self._tile(tensor))
+        left = tensor.bytes
+        if tensor.name == "output.weight":
+            silent = tensor.bytes // tensor.shape[1] * SPECIAL_TOKENS
+            self._file.write(bytes(silent))
+            left -= silent
+        block = TYPES_BY_NAME[tensor.type_name].block_bytes
+        start = zlib.crc32(tensor.name.encode(), self._seed) % (len(pattern) // block) * block
+        while left:
+            chunk = pattern[start : start + min(left, CHUNK_BYTES)]
+            self._file.write(chunk)
+            left -= len(chunk)
+            start = (start + len(chunk)) % len(pattern)
+            self._progress()
+
+    def _tile(self, tensor: TensorInfo) -> bytes:
+        mean, deviation = _distribution(tensor)
+        key = (tensor.type_name, deviation, mean)
+        if key not in self._tiles:
+            self._tiles[key] = tile(tensor.type_name, deviation, self._seed, mean)
+        return self._tiles[key]
+
+    def _progress(self) -> None:
+        done = self._file.tell()
+        if done - self._reported >= CHUNK_BYTES:
+            self._reported = done
+            self._report(done, self._total)
+
+
+def _distribution(tensor: TensorInfo) -> tuple[float, float]:
+    """Mean and standard deviation of a tensor's weights: matrices keep the size of what they multiply."""
+    if "norm" in tensor.name:
+        return 1.0, SMALL_DEVIATION
+    if tensor.name.endswith(".bias") or "sinks" in tensor.name:
+        return 0.0, SMALL_DEVIATION
+    if tensor.name == "token_embd.weight":
+        return 0.0, 1.0
+    return 0.0, (LOGIT_DEVIATION if tensor.name == "output.weight" else 1.0) / math.sqrt(tensor.shape[0])
