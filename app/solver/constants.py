@@ -29,15 +29,23 @@ CPU_SOCKETS_FACTOR = 5.0
 CPU_LAYER_MS_PER_THREAD = 0.30 / 32
 """Barriers of one layer, per thread, when all is on the CPU. fit-2026-11."""
 
-CPU_THREAD_GFLOPS = 40.0
-"""Multiply-adds of one CPU core on quantized weights, mainline kernels: 0.3 x 0.13 TFLOP/s. fit-2026-11, prefill."""
+CPU_THREAD_GFLOPS = 30.0
+"""What one core multiplies and adds on quantized weights, one token at a time. lab: 27 on a Zen 4 core with AVX-512,
+MXFP4 experts and Q8_0 rest; fit-2026-11 has 39 for prefill by mainline kernels. Binds only small or few-core machines."""
+
+BITS_PER_RESIDENT_WEIGHT = 8.5
+"""Q8_0, the usual type of what is not an expert: turns bytes into multiply-adds."""
 
 CROSSING_MS = 0.05
 CROSSING_MS_PER_WIDTH = 0.15 / 4096
 """A layer whose experts sit on another device than its attention: synchronisation, and per element of d_model."""
 
-RPC_CALL_MS = 0.25
-"""One graph handed to an RPC device and its answer, on loopback. lab: see tests/integration/two_devices.py."""
+RPC_CALL_MS = 0.35
+"""One graph handed to an RPC device, and its answer. lab: two servers on loopback, 12 layers crossing: 0.74 ms a layer
+for the way there and back."""
+
+RPC_CALLS_PER_TOKEN = 3
+"""Calls for the inputs, the graph and the logits when an RPC device does the attention. lab: 1.1 ms a token."""
 
 RPC_BANDWIDTH_GBPS = 1.1
 """What an RPC connection moves: 10 Gbit/s Ethernet less its overhead. judgement."""

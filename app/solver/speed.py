@@ -131,8 +131,8 @@ def predict_decode(
 
 def _weights_term(name: str, size: int, device: Device, cpu: Cpu | None, threads: int) -> Term:
     bandwidth, basis = read_bandwidth(device)
-    # Eight-bit weights and wider are read slower than they are multiplied: no compute bound is needed here.
-    value = _reading_ms(size, device, cpu, parameters_g=0.0, threads=threads)
+    giga = size * 8 / k.BITS_PER_RESIDENT_WEIGHT / 1e9
+    value = _reading_ms(size, device, cpu, parameters_g=giga, threads=threads)
     why = f"{size / 1e6:.0f} MB of weights read from {device.name} at {bandwidth / weight_factor(device, cpu):.0f} GB/s"
     return Term(f"{name} on {device.name}", value, "ms", why, basis)
 
@@ -174,5 +174,13 @@ def _fixed_terms(
         per_layer, why = k.GPU_LAYER_MS, f"kernel launches of {layers} layers"
     terms = [Term("layers", per_layer * layers, "ms", why, "table")]
     if attention.kind == "remote":
-        terms.append(Term("RPC", k.RPC_CALL_MS, "ms", "each token's graph goes to the RPC host once more", "estimated"))
+        terms.append(
+            Term(
+                "RPC",
+                k.RPC_CALL_MS * k.RPC_CALLS_PER_TOKEN,
+                "ms",
+                "inputs, graph and logits of each token",
+                "estimated",
+            )
+        )
     return terms
