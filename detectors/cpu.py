@@ -92,9 +92,7 @@ def _usable(host: Host, blocks: list[Block]) -> frozenset[int]:
     return (online & allowed or allowed) if allowed is not None else online
 
 
-def _physical_cores(
-    host: Host, blocks: list[Block], usable: frozenset[int]
-) -> tuple[int | None, tuple[Problem, ...]]:
+def _physical_cores(host: Host, blocks: list[Block], usable: frozenset[int]) -> tuple[int | None, tuple[Problem, ...]]:
     """Distinct cores among the usable CPUs, by sysfs or else by the ids in /proc/cpuinfo."""
     cores: set[object] = set()
     for cpu in sorted(usable):
@@ -113,9 +111,10 @@ def _physical_cores(
 
 
 def _sockets(host: Host, blocks: list[Block]) -> int | None:
-    packages = {
-        host.integer(f"{_CPU}/cpu{block['processor']}/topology/physical_package_id") for block in blocks
-    } - {None, -1}
+    packages = {host.integer(f"{_CPU}/cpu{block['processor']}/topology/physical_package_id") for block in blocks} - {
+        None,
+        -1,
+    }
     if packages:
         return len(packages)
     return len({block["physical id"] for block in blocks if "physical id" in block}) or None

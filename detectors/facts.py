@@ -39,7 +39,7 @@ class Cpu:
     logical_cpus: int
     """CPUs that this process may use (affinity and cpuset applied)."""
     isa: tuple[str, ...] = ()
-    """The instruction sets that matter for inference, in a fixed order: `avx2`, `avx512f`, `avx512_vnni`, `amx_int8`."""
+    """Instruction sets that matter for inference, in a fixed order: `avx2`, `avx512f`, `avx512_vnni`, `amx_int8`."""
     hypervisor: str | None = None
     """Name of the hypervisor, `unknown` where only its presence shows, `None` on bare metal."""
 
@@ -114,7 +114,7 @@ class KernelFacts:
     container: str | None = None
     page_bytes: int = 4096
     distribution_family: str | None = None
-    """How it is told kernel parameters: `debian`, `fedora`, `ostree`, `arch`, `nixos`, `suse`, `pop`; `None`: unknown."""
+    """How it is told kernel parameters: `debian`, `fedora`, `ostree`, `arch`, `nixos`, `suse` or `pop`."""
     ttm_module: str | None = None
     """`ttm`, or `amdttm` where the GPU driver is amdgpu-dkms; `None` where neither is loaded."""
 

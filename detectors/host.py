@@ -11,7 +11,10 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from detectors.nvml import Nvml
 
 _MOST_BYTES = 4 * 1024 * 1024  # /proc/cpuinfo of 512 CPUs is about 1 MB; nothing that is read here is larger
 _MOST_LINKS = 40  # as the kernel's own limit (MAXSYMLINKS)
@@ -115,8 +118,13 @@ class Host:
 
         try:
             done = subprocess.run(
-                list(argv), stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, env=dict(self.env), check=False
-            )  # fmt: skip
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=timeout_s,
+                env=dict(self.env),
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             self._why[key] = f"no answer within {timeout_s:g} s"
             return None
@@ -129,7 +137,7 @@ class Host:
         self._why.pop(key, None)
         return done.stdout.decode("utf-8", "replace")
 
-    def nvml(self) -> Any | None:
+    def nvml(self) -> Nvml | None:
         """NVIDIA's management library: the real one when live, the recorded answers of `/nvml.json` otherwise."""
         if self.live:
             try:
@@ -137,8 +145,9 @@ class Host:
             except ImportError as error:
                 self._why["nvml"] = f"nvidia-ml-py cannot be imported: {error}"
                 return None
-            return pynvml
-        from detectors.nvml_recorded import RecordedNvml
+            library: Nvml = pynvml
+            return library
+        from detectors.nvml import RecordedNvml
 
         recorded = self.text("/nvml.json")
         return None if recorded is None else RecordedNvml.parse(recorded)

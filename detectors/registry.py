@@ -68,9 +68,7 @@ def detect_each(
     answers: queue.SimpleQueue[tuple[str, Found]] = queue.SimpleQueue()
     # Daemon threads and not a pool: a detector that hangs in the kernel must not keep the process from ending.
     for name, function in chosen.items():
-        threading.Thread(
-            target=_run, args=(name, function, host, answers), name=f"detect-{name}", daemon=True
-        ).start()
+        threading.Thread(target=_run, args=(name, function, host, answers), name=f"detect-{name}", daemon=True).start()
     waiting = set(chosen)
     deadline = time.monotonic() + timeout_s
     while waiting:
