@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from app.errors import NoEngineError, UsageError
 from app.jobs.checking import known_machine
 from app.models.gguf import read_header
 from app.models.shape import shape_of
 from app.runtimes.base import Command, Engine
-from app.runtimes.registry import find_engines, machine_with_remotes, runtimes
+from app.runtimes.registry import engine_at, find_engines, machine_with_remotes, runtimes
 from app.solver.memory import HOST
 from app.solver.model import KvType, ModelShape, Policy, Workload
 from app.solver.plan import DeviceMemory, Plan
@@ -70,7 +71,7 @@ def make_plan(
     machine = machine or known_machine()
     if engines is None or request.rpc:
         engines = find_engines(request.rpc, machine)
-    engine = choose_engine(engines, request)
+    engine = choose_engine(engines, request, machine)
     machine = machine_with_remotes(machine, engine)
     policy = _policy(request, machine, engine)
     plan = solve(machine, shape, request.workload, policy, model_path=str(request.model))
@@ -81,21 +82,16 @@ def make_plan(
     return PlannedRun(request, machine, shape, engine, plan, command, checked)
 
 
-def choose_engine(engines: tuple[Engine, ...], request: PlanRequest) -> Engine:
+def choose_engine(engines: tuple[Engine, ...], request: PlanRequest, machine: Machine | None = None) -> Engine:
     """The engine that was asked for, or the first that can do what is asked.
 
     Raises:
         NoEngineError: there is none.
     """
-    if request.engine:
-        for engine in engines:
-            if request.engine in (str(engine.path), engine.runtime):
-                return engine
-        known = ", ".join(str(e.path) if e.runtime != "embedded" else "embedded" for e in engines) or "none"
-        raise NoEngineError(
-            f"No usable engine at {request.engine}; found: {known}.",
-            hint="`moetune runtime list` shows every engine and what is wrong with the others.",
-        )
+    if request.engine == "embedded":
+        engines = tuple(engine for engine in engines if engine.runtime == "embedded")
+    elif request.engine:
+        return engine_at(Path(request.engine), request.rpc, machine)
     if request.rpc:
         engines = tuple(engine for engine in engines if "--rpc" in engine.flags)
         if not engines:

@@ -31,7 +31,7 @@ CPU_LAYER_MS_PER_THREAD = 0.30 / 32
 
 CPU_THREAD_GFLOPS = 30.0
 """What one core multiplies and adds on quantized weights, one token at a time. lab: 27 on a Zen 4 core with AVX-512,
-MXFP4 experts and Q8_0 rest; fit-2026-11 has 39 for prefill by mainline kernels. Binds only small or few-core machines."""
+MXFP4 experts and Q8_0 rest; fit-2026-11 has 39 for prefill by mainline kernels. Binds on few cores only."""
 
 BITS_PER_RESIDENT_WEIGHT = 8.5
 """Q8_0, the usual type of what is not an expert: turns bytes into multiply-adds."""
