@@ -1,8 +1,8 @@
 """Asking llama.cpp itself what a plan would take: `llama-fit-params --fit-print on`.
 
 It reserves the real graphs without loading a weight, in well under a second, and is exact for weights and KV. Its
-compute figure of the device with the output head is an upper bound: it reserves logits for a whole ubatch, where
-llama-server does so for one token per sequence (`logits_bytes` is that difference, at most).
+compute figure of the device with the output head is an upper bound: it reserves logits for a whole ubatch (vocabulary
+x ubatch x 4 bytes), where llama-server does so for one token of each sequence.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ LIMIT_S = 30.0
 """A question takes 0.1 to 1 s; a model on a cold disk or a slow RPC host longer."""
 
 _ROW = re.compile(r"^(\S+) (\d+) (\d+) (\d+) *$")
-_VOCABULARY = re.compile(r"\bn_vocab\s*=\s*(\d+)")
+_HOST_ROW = re.compile(r"memory_breakdown_print: \|\s+- (\S+)\s+\|\s+\d+ =\s+(\d+) \+\s+(\d+) \+\s+(\d+)\s+\|")
+"""A row of host memory in the breakdown on stderr: it alone shows weights that were repacked for the CPU."""
 
 MemoryBytes = dict[str, tuple[int, int, int]]
 """Device id -> bytes of weights, of KV cache and state, of compute buffers."""
@@ -36,8 +37,6 @@ class OracleAnswer:
     """What the engine says that a plan takes, or why it does not say."""
 
     memory_bytes: MemoryBytes | None
-    logits_bytes: int = 0
-    """How much of the head device's compute bytes llama-server may not reserve, at most."""
     reason: str = ""
 
 
@@ -49,6 +48,8 @@ def ask_memory(plan: Plan, engine: Engine) -> OracleAnswer:
     identity = identify(tool, "fit-params")
     if isinstance(identity, Answer):
         return OracleAnswer(None, reason=f"{tool} cannot be asked. {identity.trouble}")
+    if not Path(plan.model_path).is_file():
+        return OracleAnswer(None, reason=f"There is no model file {plan.model_path}.")
     try:
         arguments = _arguments(plan, engine, identity)
     except NoEngineError as error:
@@ -56,26 +57,31 @@ def ask_memory(plan: Plan, engine: Engine) -> OracleAnswer:
     key = (*answers.file_key(tool), identity.version, *answers.file_key(Path(plan.model_path)), *arguments)
     kept = answers.recall("oracle", key)
     if isinstance(kept, dict):
-        return _answer(kept["rows"], kept["vocabulary"], plan, engine)
+        return _answer(kept, engine)
     said = ask((*tool_argv(tool, "fit-params"), *arguments), LIMIT_S)
     if said.trouble:
         return OracleAnswer(None, reason=f"{TOOL} failed. {said.trouble}")
-    rows = parse_rows(said.stdout)
+    rows = parse_rows(said.stdout, said.stderr)
     if not rows:
         return OracleAnswer(None, reason=f"{TOOL} printed no figures.")
-    match = _VOCABULARY.search(said.stderr)
-    vocabulary = int(match[1]) if match else 0
-    answers.keep("oracle", key, {"rows": rows, "vocabulary": vocabulary})
-    return _answer(rows, vocabulary, plan, engine)
+    answers.keep("oracle", key, rows)
+    return _answer(rows, engine)
 
 
-def parse_rows(text: str) -> dict[str, list[int]]:
-    """Read `CUDA0 2542 2622 493`: MiB of model, context and compute by device; `Host` is the CPU's memory."""
-    return {
-        match[1]: [int(match[2]), int(match[3]), int(match[4])]
-        for line in text.splitlines()
-        if (match := _ROW.match(line))
-    }
+def parse_rows(table: str, breakdown: str = "") -> dict[str, list[int]]:
+    """MiB of model, context and compute by device name; `Host` is the CPU's memory.
+
+    Args:
+        table: stdout, lines like `CUDA0 2542 2622 493`.
+        breakdown: stderr, where buffer types beside the devices' own have rows: `CPU_REPACK`, `AMX`. They are host
+            memory and are added to it.
+    """
+    matches = map(_ROW.match, table.splitlines())
+    rows = {m[1]: [int(m[2]), int(m[3]), int(m[4])] for m in matches if m}
+    for m in _HOST_ROW.finditer(breakdown):
+        if m[1] != "Host" and "Host" in rows:
+            rows["Host"] = [have + int(more) for have, more in zip(rows["Host"], m.groups()[1:], strict=True)]
+    return rows
 
 
 def _arguments(plan: Plan, engine: Engine, identity: Identity) -> tuple[str, ...]:
@@ -92,14 +98,12 @@ def _arguments(plan: Plan, engine: Engine, identity: Identity) -> tuple[str, ...
     )
 
 
-def _answer(rows: dict[str, list[int]], vocabulary: int, plan: Plan, engine: Engine) -> OracleAnswer:
+def _answer(rows: dict[str, list[int]], engine: Engine) -> OracleAnswer:
     ids = {"Host": "cpu"} | {device.name: device.device_id for device in engine.devices if device.device_id}
-    memory = {
-        ids[name]: (weights * MIB, kv * MIB, compute * MIB)
-        for name, (weights, kv, compute) in rows.items()
-        if name in ids
-    }
-    p = plan.parameters
-    surplus_tokens = max(min(p.ubatch, p.context) - p.parallel, 0)
-    # Logits are float32.
-    return OracleAnswer(memory, logits_bytes=4 * vocabulary * surplus_tokens)
+    return OracleAnswer(
+        {
+            ids[name]: (weights * MIB, kv * MIB, compute * MIB)
+            for name, (weights, kv, compute) in rows.items()
+            if name in ids
+        }
+    )

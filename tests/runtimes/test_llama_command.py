@@ -146,7 +146,7 @@ def test_an_engine_without_the_option_is_refused_by_name() -> None:
 
 
 def test_an_engine_without_the_device_is_refused_by_name() -> None:
-    with pytest.raises(NoEngineError, match="cannot compute on gpu:0000:c5:00.0"):
+    with pytest.raises(NoEngineError, match=r"cannot compute on gpu:0000:c5:00\.0"):
         command(HYBRID, engine_of("0.5.0", (CUDA,)))
 
 
