@@ -1,0 +1,1 @@
+"""The views and what stands in front of them."""

@@ -1,0 +1,1 @@
+"""What the views are made of. Widgets take plain values and know nothing of the app."""
