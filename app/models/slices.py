@@ -167,7 +167,8 @@ class _Writer:
         mean, deviation = _distribution(tensor)
         key = (tensor.type_name, deviation, mean)
         if key not in self._tiles:
-            self._tiles[key] = tile(tensor.type_name, deviation, self._seed, mean)
+            # A seed for each: with equal bytes in embedding and head, every token would predict itself.
+            self._tiles[key] = tile(tensor.type_name, deviation, zlib.crc32(repr(key).encode(), self._seed), mean)
         return self._tiles[key]
 
     def _progress(self) -> None:

@@ -1,0 +1,67 @@
+"""Presets are checked: what is wrong with one is named, with its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.errors import ModelError, UsageError
+from app.models.catalog import find_spec, load_spec, model_names
+from app.resources import PRESETS
+
+DEMO = (PRESETS / "models" / "demo.toml").read_text()
+
+
+def test_the_models_of_the_first_cut_are_there() -> None:
+    assert {"demo", "gpt-oss-20b", "gpt-oss-120b", "qwen3-30b-a3b"} <= set(model_names())
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_preset_loads_and_names_its_sources(name: str) -> None:
+    spec = find_spec(name)
+    assert spec.id == name
+    assert {"model", "attention", "experts", "types"} <= set(spec.sources)
+    assert all(spec.sources.values())
+
+
+def test_an_unknown_name_lists_what_there_is() -> None:
+    with pytest.raises(UsageError) as caught:
+        find_spec("gpt-oss-21b")
+    assert "gpt-oss-20b" in caught.value.hint
+
+
+def test_a_name_cannot_leave_the_presets() -> None:
+    with pytest.raises(UsageError):
+        find_spec("../models/demo")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('id = "demo"', 'id = "other"', "its id is other, not the file's name"),
+        ("layers = 12", "layres = 12", r"unknown key layres in \[model\]"),
+        ("layers = 12\n", "", r"layers is missing in \[model\]"),
+        ("layers = 12", 'layers = "12"', r"layers in \[model\] is '12', not int"),
+        ("layers = 12", "layers = true", "is True, not int"),
+        ("layers = 12", "layers = 0", "must be at least 1"),
+        ("heads = 16", "heads = -1", "must be at least 1"),
+        ("experts_used = 4", "experts_used = 33", "experts_used at most experts"),
+        ('architecture = "gpt-oss"', 'architecture = "gpt-osd"', "unknown architecture gpt-osd"),
+        ('experts = "MXFP4"', 'experts = "MXFP5"', "unknown tensor type MXFP5"),
+        ("file_type = 38", "file_type = 99", "unknown file_type 99"),
+        ("expert_ff = 640", "expert_ff = 641", "rows of 641 do not divide"),
+        ("[window]", "[windows]", "unknown key windows"),
+        ("[window]", "[[window]]", "window is not a table"),
+        ('source = "as gpt-oss-20b"', 'source = ""', "source is empty"),
+        ('source = "as gpt-oss-20b"', "", r"source is missing in \[types\]"),
+        ("[model]", "[model", "cannot be used"),
+    ],
+)
+def test_what_is_wrong_with_a_preset_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in DEMO
+    path = tmp_path / "demo.toml"
+    path.write_text(DEMO.replace(old, new, 1))
+    with pytest.raises(ModelError, match=said) as caught:
+        load_spec(path)
+    assert str(path) in caught.value.hint
