@@ -46,6 +46,8 @@ def _print(report: CheckReport) -> None:
                 print(f"             fix: {line}")
     if not report.findings:
         print("  ✓ nothing to mend")
+    if report.engines is None:
+        return
     print("\nEngines")
     for engine in report.engines:
         print_rows([(engine.runtime, f"{engine.version}  {', '.join(engine.backends)}  {engine.path}")])

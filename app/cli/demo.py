@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     narrate("1/4 the model: small, but with the shapes of gpt-oss, and random weights")
     started = time.monotonic()
     path, was_there = write_demo_model(Progress("writing"))
-    narrate(f"{'' if was_there else chr(10)}    {path}" + (" (there already)" if was_there else ""))
+    narrate(f"    {path}{' (there already)' if was_there else ''}")
     narrate("2/4 the machine and the plan")
     planned = plan_demo(path, lambda text: narrate(f"    {text}"))
     if sys.stdin.isatty() and sys.stdout.isatty() and not (arguments.plain or arguments.json):
@@ -132,4 +132,4 @@ def _plot(report: RunReport) -> None:
     plotext.plot([at - start for at, _ in points], [value for _, value in points], marker="braille")
     plotext.horizontal_line(report.planned.plan.decode.tokens_per_s)
     plotext.ylim(0, max(report.planned.plan.decode.tokens_per_s, *(value for _, value in points)) * 1.15)
-    print(plotext.build())
+    print(plotext.uncolorize(plotext.build()))

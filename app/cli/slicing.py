@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from app.cli.output import narrate, print_json, print_rows
 from app.errors import ExitCode, UsageError
-from app.models.catalog import specs
-from app.models.slices import find_spec, write_slice
+from app.models.catalog import find_spec, model_names
+from app.models.slices import write_slice
 from app.units import bytes_text
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the slice, or list what there is to slice."""
     if arguments.model is None:
-        listing = [(spec.id, f"{spec.name} · {spec.architecture} · {spec.layers} layers") for spec in specs()]
+        listing = [
+            (spec.id, f"{spec.name} · {spec.architecture} · {spec.layers} layers")
+            for spec in map(find_spec, model_names())
+        ]
         if arguments.json:
             print_json(dict(listing))
         else:
@@ -34,7 +38,6 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         on_progress=Progress("writing"),
     )
-    narrate("")
     if arguments.json:
         print_json(report)
     else:
@@ -43,15 +46,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class Progress:
-    """Prints `verb 42 %` on stderr, at most once per percent."""
+    """Tells on stderr how far it is: every percent on a terminal, every quarter elsewhere."""
 
     def __init__(self, verb: str) -> None:
         self.verb = verb
-        self.last = -1
+        self.step = 1 if sys.stderr.isatty() else 25
+        self.said = 0
 
     def __call__(self, done: int, total: int) -> None:
-        """Tell how far it is."""
+        """Tell it, if it is news."""
         percent = 100 * done // max(1, total)
-        if percent != self.last:
-            self.last = percent
-            narrate(f"\r  {self.verb} {percent:3d} %", end="")
+        if percent - self.said < self.step:
+            return
+        self.said = percent
+        if self.step > 1:
+            narrate(f"    {self.verb} {percent} %")
+        else:
+            narrate(f"\r    {self.verb} {percent:3d} %", end="\n" if percent == 100 else "")

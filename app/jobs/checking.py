@@ -24,7 +24,8 @@ class CheckReport:
 
     machine: Machine
     findings: tuple[Finding, ...]
-    engines: tuple[Engine, ...]
+    engines: tuple[Engine, ...] | None
+    """`None`: not looked for."""
 
 
 def known_machine(root: str = "/") -> Machine:
@@ -61,14 +62,14 @@ def measure(machine: Machine) -> float | None:
     cores = (machine.cpu.physical_cores or machine.cpu.logical_cpus) if machine.cpu else 1
     bandwidth = measure_read_bandwidth(cores)
     if bandwidth is not None:
-        store.add_measurement(machine_key(machine), READ_BANDWIDTH, bandwidth, "GB/s")
+        store.save_measurement(machine_key(machine), READ_BANDWIDTH, bandwidth, "GB/s", f"memchr, {cores} threads")
     return bandwidth
 
 
 def check(root: str = "/", *, engines: bool = True) -> CheckReport:
     """Detect, judge, and list the engines of a live machine."""
     machine = known_machine(root)
-    found: tuple[Engine, ...] = ()
+    found: tuple[Engine, ...] | None = None
     if engines and root == "/":
         from app.runtimes.registry import find_engines
 

@@ -39,7 +39,8 @@ def demo_model_path() -> Path:
 
 def write_demo_model(on_progress: Callable[[int, int], None]) -> tuple[Path, bool]:
     """Write the small model, once. Returns its path and whether it was there already."""
-    from app.models.slices import find_spec, write_slice
+    from app.models.catalog import find_spec
+    from app.models.slices import write_slice
 
     path = demo_model_path()
     if path.exists():

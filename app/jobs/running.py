@@ -89,14 +89,12 @@ async def ask(
 
 def remember(report: RunReport) -> None:
     """Keep the run in the database, so that predictions can be held against it."""
-    from app import store
+    import json
 
-    planned = report.planned
-    store.add_run(
-        model=planned.plan.model_name,
-        plan=planned.plan,
-        predicted_tps=planned.plan.decode.tokens_per_s,
-        measured_decode_tps=report.decode_tps,
-        measured_prefill_tps=report.prefill_tps,
-        engine=f"{planned.engine.runtime} {planned.engine.version}",
-    )
+    from app import store
+    from app.jsonform import plain
+
+    plan = report.planned.plan
+    engine = f"{report.planned.engine.runtime} {report.planned.engine.version}"
+    run_id = store.save_run(plan.model_name, json.dumps(plain(plan)), plan.decode.tokens_per_s, engine)
+    store.finish_run(run_id, decode_tps=report.decode_tps, prefill_tps=report.prefill_tps)
