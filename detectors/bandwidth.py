@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from detectors.cpulist import parse_cpulist
 from detectors.host import Host
 from detectors.memory import detect_memory
+from detectors.numbers import natural
 
 _LEAST_BYTES = 1 << 30
 _CACHE_MULTIPLE = 4  # of all third-level caches together: less, and a part of the reads never reaches memory
@@ -86,7 +87,7 @@ def third_level_bytes(host: Host) -> int:
             if index.startswith("index") and host.integer(f"{folder}/{index}/level") == 3:
                 shared = parse_cpulist(host.text(f"{folder}/{index}/shared_cpu_list")) or frozenset({cpu})
                 text = host.text(f"{folder}/{index}/size") or ""
-                sizes[shared] = int(text[:-1]) * 1024 if text[-1:] == "K" and text[:-1].isdecimal() else 0
+                sizes[shared] = (natural(text.removesuffix("K")) or 0) * 1024
     return sum(sizes.values())
 
 

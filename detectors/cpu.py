@@ -6,6 +6,7 @@ from detectors.cpu_names import arm_names, hypervisor_name
 from detectors.cpulist import parse_cpulist
 from detectors.facts import Cpu, Device, Problem
 from detectors.host import Host
+from detectors.numbers import natural
 from detectors.registry import Found, detector
 
 _CPU = "/sys/devices/system/cpu"
@@ -55,7 +56,7 @@ def _blocks(text: str) -> list[Block]:
     for chunk in text.split("\n\n"):
         pairs = (line.partition(":") for line in chunk.splitlines())
         block = {key.strip(): value.strip() for key, colon, value in pairs if colon}
-        if block.get("processor", "").isdigit():
+        if natural(block.get("processor")) is not None:
             blocks.append(block)
     return blocks
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from detectors.numbers import natural
+
 _MOST_CPUS = 8192  # CONFIG_NR_CPUS of the largest kernels: a garbled range must not fill the memory
 
 
@@ -14,11 +16,8 @@ def parse_cpulist(text: str | None) -> frozenset[int] | None:
         first, _, last = part.partition("-")
         if not part:
             continue
-        try:
-            low, high = int(first), int(last or first)
-        except ValueError:
-            return None
-        if not 0 <= low <= high < _MOST_CPUS:
+        low, high = natural(first), natural(last or first)
+        if low is None or high is None or not low <= high < _MOST_CPUS:
             return None
         cpus.update(range(low, high + 1))
     return frozenset(cpus)

@@ -52,9 +52,9 @@ def detect_amd(host: Host) -> Found:
         if card.driver not in (None, "amdgpu"):
             problems.append(Problem(f"gpu:{card.bdf}", f"the driver {card.driver} cannot compute"))
             continue
-        vram = host.integer(f"{card.path}/mem_info_vram_total")
-        if vram is None:
-            why = host.why(f"{card.path}/mem_info_vram_total")
+        vram = host.natural(f"{card.path}/mem_info_vram_total")
+        if not vram:
+            why = host.why(f"{card.path}/mem_info_vram_total") or "the driver says 0"
             problems.append(Problem(f"gpu:{card.bdf}", f"left out: the size of its VRAM is not known ({why})"))
             continue
         device, pool = _describe(host, card, vram, kfd)
@@ -91,8 +91,8 @@ def _describe(host: Host, card: _DrmCard, vram: int, kfd: Kfd) -> tuple[Device, 
     apu = _is_apu(host, card, gfx, known)
     name = _name(host, card, known)
     bandwidth, basis = _bandwidth(node, gfx, apu, kfd.dimm_mts, known)
-    gtt = host.integer(f"{card.path}/mem_info_gtt_total")
-    used = host.integer(f"{card.path}/mem_info_vram_used")
+    gtt = host.natural(f"{card.path}/mem_info_gtt_total")
+    used = host.natural(f"{card.path}/mem_info_vram_used")
     device = Device(
         id=f"gpu:{card.bdf}",
         kind="igpu" if apu else "dgpu",
@@ -105,7 +105,7 @@ def _describe(host: Host, card: _DrmCard, vram: int, kfd: Kfd) -> tuple[Device, 
         bandwidth_gbps=bandwidth,
         bandwidth_basis=basis,
         fp16_tflops=known.fp16_tflops if known else None,
-        visible_vram_bytes=host.integer(f"{card.path}/mem_info_vis_vram_total"),
+        visible_vram_bytes=host.natural(f"{card.path}/mem_info_vis_vram_total"),
         driver=card.driver or "amdgpu",
         gtt_bytes=gtt,
         carveout_bytes=vram if apu else None,

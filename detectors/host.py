@@ -70,6 +70,14 @@ class Host:
             self._why[path] = f"not a number: {text[:40]!r}"
             return None
 
+    def natural(self, path: str) -> int | None:
+        """The file's one number if it is a size or a count: not negative, and of at most 64 bits."""
+        value = self.integer(path)
+        if value is None or 0 <= value < 1 << 64:
+            return value
+        self._why[path] = f"no size: {value}"
+        return None
+
     def why(self, path: str) -> str:
         """Why the last read of the path failed: `absent`, `permission denied` ...; empty if it did not."""
         return self._why.get(path, "")

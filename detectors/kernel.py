@@ -33,7 +33,7 @@ def detect_kernel(host: Host) -> Found:
         release=release or "unknown",
         command_line=command_line,
         distribution=system.get("PRETTY_NAME") or system.get("NAME"),
-        ttm_pages_limit=host.integer(f"/sys/module/{module}/parameters/pages_limit") if module else None,
+        ttm_pages_limit=host.natural(f"/sys/module/{module}/parameters/pages_limit") if module else None,
         container=_container(host, release or ""),
         page_bytes=host.page_bytes(),
         distribution_family=_family(host, system),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from detectors.amd_tables import gfx_of_version
 from detectors.host import Host
+from detectors.numbers import natural
 
 _NODES = "/sys/class/kfd/kfd/topology/nodes"
 
@@ -62,6 +63,7 @@ def _properties(host: Host, path: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for line in (host.text(path) or "").splitlines():
         name, _, value = line.partition(" ")
-        if value.strip().isdecimal():
-            found[name] = int(value)
+        number = natural(value.strip())
+        if number is not None:
+            found[name] = number
     return found

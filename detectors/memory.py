@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from detectors.facts import MemoryPool, Problem
 from detectors.host import Host
+from detectors.numbers import natural
 from detectors.registry import Found, detector
 
 _CGROUP = "/sys/fs/cgroup"
@@ -43,8 +44,9 @@ def meminfo(host: Host) -> dict[str, int]:
     for line in (host.text("/proc/meminfo") or "").splitlines():
         name, _, rest = line.partition(":")
         words = rest.split()
-        if words and words[0].isdecimal():
-            found[name.strip()] = int(words[0]) * (1024 if words[1:] == ["kB"] else 1)
+        value = natural(words[0]) if words else None
+        if value is not None:
+            found[name.strip()] = value * (1024 if words[1:] == ["kB"] else 1)
     return found
 
 
@@ -72,17 +74,17 @@ def _with_ancestors(path: str) -> list[str]:
 def _limit_v2(host: Host, folder: str) -> _Limit | None:
     # memory.high does not fail an allocation, but it slows the process down until it is under it again.
     values = [host.text(f"{folder}/{name}") for name in ("memory.max", "memory.high")]
-    limits = [int(value) for value in values if value is not None and value.isdecimal()]
+    limits = [value for value in map(natural, values) if value is not None]
     if not limits:
         return None
-    return _limit(min(limits), host.integer(f"{folder}/memory.current"), _stat(host, folder, "inactive_file"))
+    return _limit(min(limits), host.natural(f"{folder}/memory.current"), _stat(host, folder, "inactive_file"))
 
 
 def _limit_v1(host: Host, folder: str) -> _Limit | None:
-    limit = host.integer(f"{folder}/memory.limit_in_bytes")
+    limit = host.natural(f"{folder}/memory.limit_in_bytes")
     if limit is None or not 0 < limit < _NO_LIMIT:
         return None
-    return _limit(limit, host.integer(f"{folder}/memory.usage_in_bytes"), _stat(host, folder, "total_inactive_file"))
+    return _limit(limit, host.natural(f"{folder}/memory.usage_in_bytes"), _stat(host, folder, "total_inactive_file"))
 
 
 def _limit(limit_bytes: int, used_bytes: int | None, reclaimable_bytes: int) -> _Limit:
@@ -95,6 +97,6 @@ def _limit(limit_bytes: int, used_bytes: int | None, reclaimable_bytes: int) -> 
 def _stat(host: Host, folder: str, key: str) -> int:
     for line in (host.text(f"{folder}/memory.stat") or "").splitlines():
         name, _, value = line.partition(" ")
-        if name == key and value.isdecimal():
-            return int(value)
+        if name == key:
+            return natural(value) or 0
     return 0

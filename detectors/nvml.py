@@ -9,7 +9,6 @@ and a missing one raises `NOT_SUPPORTED`, as drivers do.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -127,6 +126,8 @@ class RecordedNvml:
     @classmethod
     def parse(cls, text: str) -> RecordedNvml:
         """Answers from JSON; what is no JSON object fails to start with NVML's unknown error."""
+        import json
+
         try:
             answers = json.loads(text)
         except (ValueError, RecursionError):

@@ -99,8 +99,10 @@ def check_words(machine: Machine) -> Iterator[Finding]:
         )
     if not wrong and any(name.startswith(_JUDGED) for name, _ in words):
         judged = " ".join(f"{name}={value}" for name, value in words if name.startswith(_JUDGED))
-        title = "The GPU's words on the kernel's command line are right"
-        yield Finding("cmdline.lint", "good", title, judged, "They are spelt as the kernel knows them.")
+        title = "No mistake was found on the kernel's command line"
+        yield Finding(
+            "cmdline.lint", "good", title, judged, "Misspelt, repeated and replaced GPU parameters were looked for."
+        )
 
 
 def _unknown(words: list[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:

@@ -25,7 +25,13 @@ def check_amx(machine: Machine) -> Iterator[Finding]:
     evidence = f"{cpu.model}; hypervisor: {cpu.hypervisor or 'none'}; flags: {' '.join(cpu.isa) or 'none'}"
     if "amx_int8" in cpu.isa:
         title = "The CPU has AMX"
-        yield Finding("cpu.amx", "good", title, evidence, "Prefill of experts on the CPU is several times faster.")
+        yield Finding(
+            "cpu.amx",
+            "good",
+            title,
+            evidence,
+            "Its matrix units speed up prompts through experts that live on the CPU.",
+        )
     elif cpu.hypervisor is not None and _HAS_AMX.search(cpu.model):
         yield Finding(
             "cpu.amx.masked",

@@ -35,7 +35,7 @@ def check_visible_vram(machine: Machine) -> Iterator[Finding]:
 
 
 def _visible(machine: Machine, device: Device, visible: int, total: int) -> Finding:
-    evidence = f"{device.name} ({device.pci_bdf}): {bytes_text(visible)} of {bytes_text(total)} are visible"
+    evidence = f"{device.name} ({device.pci_bdf}): {bytes_text(min(visible, total))} of {bytes_text(total)} are visible"
     # NVIDIA's BAR is a power of two above the memory, AMD's figure is the memory itself.
     if visible >= total:
         title = f"All memory of {device.name} is visible to the CPU"

@@ -51,6 +51,6 @@ def _judge(machine: Machine, device: Device, gtt: int, memory: int) -> Finding:
         "costs",
         f"The GPU may map only {bytes_text(gtt)}; {bytes_text(target)} is possible",
         evidence + (", the kernel's default of one half" if default else ""),
-        "What does not fit there runs on the CPU, which reads the same memory at about half the speed.",
+        "What does not fit there runs on the CPU, which reads the same memory more slowly (Strix Halo: half as fast).",
         limit_fix(machine.kernel, target),
     )

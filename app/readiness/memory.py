@@ -12,7 +12,7 @@ _CONTAINER = (
     "docker or podman: start the container without --memory, or with more (docker update --memory SIZE NAME)\n"
     "Kubernetes: raise resources.limits.memory"
 )
-_SERVICE = "systemctl --user set-property --runtime SLICE MemoryMax=infinity   # SLICE: from /proc/self/cgroup"
+_SESSION = "sudo systemctl set-property user-$(id -u).slice MemoryMax=infinity MemoryHigh=infinity"
 _WSL = "in %UserProfile%\\.wslconfig, under [wsl2], set memory=; then: wsl --shutdown"
 
 
@@ -22,7 +22,7 @@ def check_cgroup(machine: Machine) -> Iterator[Finding]:
     if ram is None or ram.physical_bytes is None:
         return
     container = machine.kernel.container if machine.kernel else None
-    text = _WSL if container == "wsl" else _CONTAINER if container else _SERVICE
+    text = _WSL if container == "wsl" else _CONTAINER if container else _SESSION
     yield Finding(
         "mem.cgroup",
         "costs",
@@ -32,7 +32,7 @@ def check_cgroup(machine: Machine) -> Iterator[Finding]:
         Fix(
             text=text,
             undo="set the limit back to its former value",
-            verify="cat /sys/fs/cgroup/memory.max",
+            verify="cat /sys/fs/cgroup/memory.max" if container else "systemctl show -p MemoryMax user-$(id -u).slice",
             reboot=False,
         ),
     )

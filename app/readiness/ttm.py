@@ -50,7 +50,8 @@ def limit_fix(kernel: KernelFacts | None, limit_bytes: int) -> Fix:
 def removal(kernel: KernelFacts | None, name: str) -> str:
     """How a parameter is taken off the kernel's command line on this system."""
     family = kernel.distribution_family if kernel else None
-    return {
+    where = "on the host, " if kernel and kernel.container else ""
+    return where + {
         "fedora": f'sudo grubby --update-kernel=ALL --remove-args="{name}"',
         "ostree": f"sudo rpm-ostree kargs --delete-if-present={_word(kernel, name)}",
         "pop": f'sudo kernelstub -d "{_word(kernel, name)}"',
@@ -111,7 +112,8 @@ def _commands(family: str | None, module: str, pages: int, present: bool) -> tup
     if family == "suse":
         return (
             f'sudo update-bootloader --add-option "{word}" && sudo update-bootloader --refresh && sudo reboot\n'
-            f"# with systemd-boot or GRUB2-BLS: add {word} to /etc/kernel/cmdline, then: sudo sdbootutil update-all-entries",
+            f"# with systemd-boot or GRUB2-BLS: add {word} to /etc/kernel/cmdline, then:\n"
+            "# sudo sdbootutil update-all-entries",
             f'sudo update-bootloader --del-option "{word}" && sudo update-bootloader --refresh && sudo reboot',
         )
     if family == "pop":

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from detectors.gpu_nvidia import detect_nvidia, read_nvml
+from detectors.host import Host
+from detectors.nvml import RecordedNvml
+from detectors.registry import Found
+
+HostOf = Callable[[str], Host]
+Tree = Callable[[dict[str, str]], Host]
+
+CARD: dict[str, object] = {
+    "name": "NVIDIA GeForce RTX 4090",
+    "bus_id": "00000000:01:00.0",
+    "memory": {"total": 24 << 30, "free": 23 << 30},
+    "bar1_bytes": 256 << 20,
+    "compute_capability": [8, 9],
+    "memory_clock_mhz": 10501,
+    "bus_width_bits": 384,
+}
+ON_BUS = {
+    "sys/bus/pci/devices/0000:01:00.0/vendor": "0x10de",
+    "sys/bus/pci/devices/0000:01:00.0/class": "0x030000",
+    "sys/bus/pci/devices/0000:01:00.1/vendor": "0x10de",
+    "sys/bus/pci/devices/0000:01:00.1/class": "0x040300",
+}
+
+
+def _read(*cards: dict[str, object]) -> Found:
+    return read_nvml(RecordedNvml({"driver": "580.95.05", "devices": list(cards)}))
+
+
+def test_no_driver_and_no_device_is_no_problem(recorded: HostOf) -> None:
+    assert detect_nvidia(recorded("debian12-epycvm-none")) == Found()
+
+
+def test_a_4090_is_known_by_what_nvml_answers(recorded: HostOf) -> None:
+    found = detect_nvidia(recorded("debian13-xeonw32423-rtx4090"))
+    assert found.problems == ()
+    (device,), (pool,) = found.devices, found.pools
+    assert (device.id, device.kind, device.arch) == ("gpu:0000:17:00.0", "dgpu", "sm_89")
+    assert device.bandwidth_gbps == pytest.approx(1008.1, abs=0.1)
+    assert device.bandwidth_basis == "driver"
+    assert device.driver == "nvidia 580.95.05"
+    assert (pool.id, pool.total_bytes, pool.available_bytes) == (
+        "vram:0000:17:00.0", 25757220864, 25237520384,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("memory", [{"error": 3}, {"total": 0, "free": 0}])
+def test_gb10_computes_from_the_system_memory(memory: dict[str, int]) -> None:
+    found = _read(
+        {"name": "NVIDIA GB10", "bus_id": "0000000F:01:00.0", "memory": memory, "compute_capability": [12, 1]}
+    )
+    (device,) = found.devices
+    assert found.problems == ()
+    assert found.pools == ()
+    assert (device.kind, device.pool_id, device.limit_bytes) == ("igpu", "ram", None)
+    assert (device.bandwidth_gbps, device.bandwidth_basis) == (273.0, "table")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (12, "NVML_ERROR_LIBRARY_NOT_FOUND (12)"),
+        (9, "NVML_ERROR_DRIVER_NOT_LOADED (9)"),
+        (18, "NVML_ERROR_LIB_RM_VERSION_MISMATCH (18)"),
+        (4, "NVML_ERROR_NO_PERMISSION (4)"),
+        (777, "NVML_ERROR_an unknown error (777)"),
+    ],
+)
+def test_each_failure_is_named_where_a_gpu_is_expected(tree: Tree, code: int, words: str) -> None:
+    found = detect_nvidia(tree({**ON_BUS, "nvml.json": json.dumps({"init_error": code})}))
+    assert found.devices == ()
+    assert [problem.source for problem in found.problems] == ["gpu_nvidia", "gpu:0000:01:00.0"]
+    assert words in found.problems[0].reason
+
+
+def test_a_gpu_held_by_another_driver_is_said_to_be(tree: Tree) -> None:
+    host = tree({**ON_BUS, "nvml.json": '{"devices": []}'})
+    link = Path(host.root) / "sys/bus/pci/devices/0000:01:00.0/driver"
+    link.symlink_to("/sys/bus/pci/drivers/vfio-pci")
+    found = detect_nvidia(host)
+    assert [problem.reason for problem in found.problems if problem.source == "gpu:0000:01:00.0"] == [
+        "an NVIDIA GPU that NVML does not show: the driver vfio-pci has it"
+    ]
+
+
+def test_one_lost_gpu_does_not_cost_the_other() -> None:
+    found = _read({**CARD, "memory": {"error": 15}}, {**CARD, "bus_id": "00000000:02:00.0"})
+    assert [device.id for device in found.devices] == ["gpu:0000:02:00.0"]
+    assert [problem.source for problem in found.problems] == ["gpu:0000:01:00.0"]
+    assert "NVML_ERROR_GPU_IS_LOST (15): the GPU fell off the bus" in found.problems[0].reason
+
+
+def test_what_a_gpu_does_not_support_is_unknown_and_no_problem() -> None:
+    found = _read({key: CARD[key] for key in ("name", "bus_id", "memory")})
+    (device,) = found.devices
+    assert found.problems == ()
+    assert (device.arch, device.bandwidth_gbps, device.visible_vram_bytes) == (None, None, None)
+
+
+def test_a_gpu_without_a_place_on_the_bus_is_left_out() -> None:
+    found = _read({key: value for key, value in CARD.items() if key != "bus_id"})
+    assert found.devices == ()
+    assert "its place on the PCI bus is not known" in found.problems[0].reason
+
+
+def test_the_real_library_answers_through_the_same_door() -> None:
+    pynvml = pytest.importorskip("pynvml")
+    found = read_nvml(pynvml)
+    assert found.devices or any("NVML_ERROR_" in problem.reason for problem in found.problems)
