@@ -48,11 +48,11 @@ class SlotReader:
         """The slots now; `None` if they cannot be had in time (see `is_waiting`)."""
         was_open = self._connection is not None
         try:
-            return self._ask()
-        except _TROUBLE:
-            self.close()
-        try:
-            return self._ask() if was_open else None  # a server may close an idle connection at any time
+            try:
+                return self._ask()
+            except ConnectionError:  # a server may close an idle connection at any time
+                self.close()
+                return self._ask() if was_open else None
         except _TROUBLE:
             self.close()
             return None

@@ -1,0 +1,123 @@
+"""The database: opened late, shared safely, and clear about what is wrong with it."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from app import store
+from app.errors import MoetuneError
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MOETUNE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_reading_from_nothing_finds_nothing_and_makes_nothing(home: Path) -> None:
+    assert store.latest_measurement("m", "ram_bandwidth") is None
+    assert store.measurements("m") == ()
+    assert store.runs() == ()
+    assert not home.exists()
+
+
+def test_the_newest_measurement_of_that_machine_and_name_wins() -> None:
+    store.save_measurement("m", "ram_bandwidth", 80.0, "GB/s")
+    store.save_measurement("m", "ram_bandwidth", 82.5, "GB/s", "memchr, 8 threads")
+    store.save_measurement("other", "ram_bandwidth", 1.0, "GB/s")
+    store.save_measurement("m", "link", 2.0, "GB/s")
+    found = store.latest_measurement("m", "ram_bandwidth")
+    assert found is not None
+    assert (found.value, found.unit, found.detail) == (82.5, "GB/s", "memchr, 8 threads")
+    assert found.at.endswith("+00:00")
+    assert [each.value for each in store.measurements("m")] == [2.0, 82.5, 80.0]
+
+
+def test_a_run_is_finished_with_what_was_measured() -> None:
+    first = store.save_run("a.gguf", '{"attention": "cpu"}', 44.0, "0.5.0")
+    second = store.save_run("b.gguf", "{}", None, "0.5.0")
+    store.finish_run(first, decode_tps=41.5, prefill_tps=None)
+    newest, oldest = store.runs()
+    assert (newest.id, newest.predicted_tps, newest.measured_decode_tps) == (second, None, None)
+    assert (oldest.model, oldest.plan_json, oldest.predicted_tps) == ("a.gguf", '{"attention": "cpu"}', 44.0)
+    assert (oldest.measured_decode_tps, oldest.measured_prefill_tps) == (41.5, None)
+    assert store.runs(limit=1) == (newest,)
+
+
+def test_a_file_that_is_no_database_is_named(home: Path) -> None:
+    path = store.store_path()
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(MoetuneError, match=r"moetune\.sqlite is damaged") as caught:
+        store.save_run("a", "{}", None, "e")
+    assert f"mv '{path}'" in caught.value.hint
+
+
+def test_a_database_with_a_torn_page_is_named() -> None:
+    for number in range(30):
+        store.save_measurement("m", "name", number, "", "x" * 2000)
+    path = store.store_path()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    data = bytearray(path.read_bytes())
+    for page in range(1, len(data) // 4096):
+        data[page * 4096 : page * 4096 + 200] = b"\xa5" * 200
+    path.write_bytes(data)
+    with pytest.raises(MoetuneError, match="is damaged"):
+        store.measurements("m")
+
+
+def test_a_newer_database_is_left_alone() -> None:
+    store.save_measurement("m", "name", 1.0, "")
+    path = store.store_path()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(MoetuneError, match=r"written by a newer moetune \(its schema is 99") as caught:
+        store.save_measurement("m", "name", 2.0, "")
+    assert "Update moetune" in caught.value.hint
+    assert path.read_bytes() == before
+
+
+def test_a_folder_in_its_place_is_named() -> None:
+    store.store_path().mkdir(parents=True)
+    with pytest.raises(MoetuneError, match=r"moetune\.sqlite cannot be used"):
+        store.save_measurement("m", "name", 1.0, "")
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(home: Path) -> None:
+    home.write_text("a file")
+    with pytest.raises(MoetuneError, match="cannot be written: Not a directory") as caught:
+        store.save_measurement("m", "name", 1.0, "")
+    assert "MOETUNE_HOME" in caught.value.hint
+
+
+def test_many_writers_at_once_lose_nothing() -> None:
+    code = "from app.store import save_measurement\nfor n in range(20): save_measurement('m', 'process', n, '')"
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: store.save_measurement("m", "thread", number, ""), range(40)))
+    assert [process.wait(30) for process in processes] == [0, 0]
+    names = [each.name for each in store.measurements("m")]
+    assert (names.count("thread"), names.count("process")) == (40, 40)
+
+
+def test_a_failure_in_the_middle_keeps_the_old_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    store.save_measurement("m", "name", 1.0, "")
+    with pytest.raises(sqlite3.IntegrityError):
+        store.save_measurement("m", "name", float("nan"), "")
+    assert len(store.measurements("m")) == 1
+
+
+def test_importing_the_store_does_not_import_sqlite() -> None:
+    code = "import sys, app.store; print('sqlite3' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
