@@ -10,10 +10,11 @@ import errno
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from detectors.nvml import Nvml
 
 _MOST_BYTES = 4 * 1024 * 1024  # /proc/cpuinfo of 512 CPUs is about 1 MB; nothing that is read here is larger
