@@ -78,9 +78,7 @@ class MoetuneApp(App[int], inherit_bindings=False):
         "live": _live_view,
     }
     DEFAULT_MODE = "machine"
-    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 Textual's type
-        (0, "-tiny"), (70, "-narrow"), (100, "-wide"), (160, "-wide -huge"),
-    ]  # fmt: skip
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (70, "-narrow"), (100, "-wide")]  # noqa: RUF012 Textual's type
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (20, "-short"), (34, "-tall")]  # noqa: RUF012 Textual's type
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
@@ -116,6 +114,7 @@ class MoetuneApp(App[int], inherit_bindings=False):
     engine_error: var[MoetuneError | None] = var(None)
     sample: var[Sample] = var(EMPTY)
     generating: var[bool] = var(False)
+    timings: var[Timings | None] = var(None)
 
     def __init__(
         self,
@@ -136,7 +135,6 @@ class MoetuneApp(App[int], inherit_bindings=False):
         self.request = request or (planned.request if planned is not None else None)
         self.launch_now = launch_now
         self.prompts = prompts
-        self.timings: Timings | None = None
         self.solve_seconds: float | None = None
         self.engines_error = ""
         self.predicted_band: Band | None = None
@@ -144,6 +142,10 @@ class MoetuneApp(App[int], inherit_bindings=False):
         self._solver_busy = False
         self._quitting = False
         self.set_reactive(MoetuneApp.planned, planned)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Our own colour names, for themes that do not define them."""
+        return {"muted": "#848e98", "faint": "#66707a"}
 
     @property
     def machine_shown(self) -> Machine | None:

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b-\x1f\x7f]")
 
+NAME_CELLS = 12
+"""Width of the column of device names."""
+
 STATE_WORDS = {
-    "IDLE": ("○", "no engine", "$text-muted"),
+    "IDLE": ("○", "no engine", "$muted"),
     "STARTING": ("◐", "starting", "bold $warning"),
     "READY": ("●", "ready", "bold $success"),
     "STOPPING": ("◑", "stopping", "bold $warning"),
-    "EXITED": ("■", "exited", "bold $error"),
+    "EXITED": ("■", "exited", "bold $error"),  # glyphs differ, so that colour is not needed
 }
 """State name -> glyph, word and style."""
 
@@ -53,9 +56,9 @@ def status_line(state: str, label: str, url: str | None, seconds: float, width: 
     glyph, word, style = STATE_WORDS[state]
     parts: list[Content | str | tuple[str, str]] = [(f"{glyph} {word}", style), "  ", (label, "bold")]
     if url is not None and state == "READY":
-        parts += ["  ", (endpoint(url), "$primary"), ("  c copies", "$text-muted")]
+        parts += ["  ", (endpoint(url), "$primary"), ("  c copies", "$muted")]
     if state != "IDLE":
-        parts.append((f"  for {duration_text(seconds)}", "$text-muted"))
+        parts.append((f"  for {duration_text(seconds)}", "$muted"))
     return Content.assemble(*parts).truncate(width, ellipsis=True)
 
 
@@ -106,33 +109,35 @@ def figures_line(values: Sequence[tuple[str, str, str]]) -> Content:
     parts: list[Content | str | tuple[str, str]] = []
     for name, value, note in values:
         unit = note if name in ("context", "first token") and value != "-" else ""
-        parts += [(f"{name} ", "$text-muted"), (value, "bold"), f" {unit.split(',')[0]}".rstrip(), "   "]
+        parts += [(f"{name} ", "$muted"), (value, "bold"), f" {unit.split(',')[0]}".rstrip(), "   "]
     return Content.assemble(*parts)
 
 
 def device_rows(machine: Machine | None, samples: Sequence[DeviceSample], width: int) -> list[Content]:
     """Load and memory of each device; what is missing is `n/a` with its reason."""
     if not samples:
-        return [Content.styled("devices: n/a, no sample yet", "$text-muted")]
-    name_cells = 12
-    rows = []
-    for sample in samples:
-        name = device_name(machine, sample.device_id, name_cells - 1) if machine is not None else sample.device_id
-        room = max(5, min(24, width - 52))
-        if sample.load is not None:
-            load = Content.assemble(bar([Part(sample.load, "█", "$primary")], 1.0, room), f"{100 * sample.load:4.0f} %")
-        else:
-            load = Content.assemble(unknown_bar(room), "  n/a ")
-        parts: list[Content | str | tuple[str, str]] = [f"{name[: name_cells - 1]:<{name_cells}}", load, "  "]
-        if sample.used_bytes is not None and sample.total_bytes:
-            parts.append(f"{sample.used_bytes / 2**30:.1f} of {bytes_text(sample.total_bytes)}")
-        else:
-            parts.append("memory n/a")
-        if sample.power_w is not None:
-            parts.append(f"  {sample.power_w:.0f} W")
-        if sample.temperature_c is not None:
-            parts.append(f"  {sample.temperature_c:.0f} °C")
-        if sample.reason:
-            parts.append((f"  {sample.reason}", "$text-muted"))
-        rows.append(Content.assemble(*parts))
-    return rows
+        return [Content.styled("devices: n/a, no sample yet", "$muted")]
+    return [line for sample in samples for line in _device_row(machine, sample, width)]
+
+
+def _device_row(machine: Machine | None, sample: DeviceSample, width: int) -> list[Content]:
+    """One line, or two where there is little room."""
+    name = device_name(machine, sample.device_id, NAME_CELLS - 1) if machine is not None else sample.device_id
+    narrow = width < 64
+    room = max(5, width - NAME_CELLS - 7 if narrow else min(24, width - 52))
+    if sample.load is not None:
+        load = Content.assemble(bar([Part(sample.load, "█", "$primary")], 1.0, room), f"{100 * sample.load:4.0f} %")
+    else:
+        load = Content.assemble(unknown_bar(room), "   n/a")
+    facts: list[str | tuple[str, str]] = []
+    if sample.used_bytes is not None and sample.total_bytes:
+        facts.append(f"{sample.used_bytes / 2**30:.1f} of {bytes_text(sample.total_bytes)}")
+    else:
+        facts.append("memory n/a")
+    facts += [f"  {sample.power_w:.0f} W"] if sample.power_w is not None else []
+    facts += [f"  {sample.temperature_c:.0f} °C"] if sample.temperature_c is not None else []
+    facts += [(f"  {sample.reason}", "$muted")] if sample.reason else []
+    head = Content.assemble(f"{name[: NAME_CELLS - 1]:<{NAME_CELLS}}", load)
+    if narrow:
+        return [head, Content.assemble(" " * NAME_CELLS, *facts)]
+    return [Content.assemble(head, "  ", *facts)]

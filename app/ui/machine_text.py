@@ -76,7 +76,7 @@ def device_lines(machine: Machine, device: Device, width: int) -> list[Content]:
         facts.append(f"driver {device.driver}")
     if device.kind == "cpu" and machine.cpu and machine.cpu.hypervisor:
         facts.append(f"virtual machine ({machine.cpu.hypervisor})")
-    lines.append(Content.styled(" · ".join(facts), "$text-muted"))
+    lines.append(Content.styled(" · ".join(facts), "$muted"))
     return lines
 
 
@@ -87,7 +87,7 @@ def _memory_line(machine: Machine, device: Device, pool: MemoryPool | None, widt
     if device.kind == "igpu" and pool.id == "ram":
         most = bytes_text(device.limit_bytes or pool.total_bytes)
         return Content.assemble(
-            ("one pool with the CPU: ", "bold"), f"may take {most} of the {bytes_text(pool.total_bytes)} RAM"
+            ("one pool with the CPU: ", "bold"), f"up to {most} of {bytes_text(pool.total_bytes)} RAM"
         )
     if pool.available_bytes is None:
         text = f" {bytes_text(pool.total_bytes)}, how much is used: n/a"
@@ -159,7 +159,7 @@ def _engines_text(engines: tuple[Engine, ...] | None, error: str) -> str:
 
 
 def _labelled(label: str, text: str) -> Content:
-    return Content.assemble((f"{label:<7}", "$text-muted"), text)
+    return Content.assemble((f"{label:<7}", "$muted"), text)
 
 
 def finding_lines(finding: Finding, width: int) -> Content:
@@ -167,7 +167,7 @@ def finding_lines(finding: Finding, width: int) -> Content:
     word, style = SEVERITIES[finding.severity]
     mark = "  ⏎ fix" if finding.fix else ""
     title = Content(finding.title).truncate(max(8, width - 10 - len(mark)), ellipsis=True)
-    evidence = Content.styled(finding.evidence, "$text-muted").truncate(max(8, width - 10), ellipsis=True)
+    evidence = Content.styled(finding.evidence, "$muted").truncate(max(8, width - 10), ellipsis=True)
     first = Content.assemble((word, style), "  ", title.stylize("bold"), (mark, "$accent"))
     return Content.assemble(first, "\n", " " * 10, evidence) if finding.evidence else first
 
@@ -175,4 +175,4 @@ def finding_lines(finding: Finding, width: int) -> Content:
 def problem_line(problem: Problem, width: int) -> Content:
     """A fact that could not be had, as it stands in the list."""
     text = Content(f"{problem.source}: {problem.reason}").truncate(max(8, width - 10), ellipsis=True)
-    return Content.assemble(("n/a       ", "$text-muted"), text.stylize("$text-muted"))
+    return Content.assemble(("n/a       ", "$muted"), text.stylize("$muted"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from app.solver.plan import DeviceMemory, Plan
     from detectors.facts import Machine
 
-LABEL_CELLS = 17
-"""Width of the column of device and term names."""
+MAX_LABEL_CELLS = 24
+"""Most cells of the column of device or term names."""
 
 ATTENTION, EXPERTS, BOTH, NOTHING = "▀", "▄", "█", "·"
 ATTENTION_STYLE, EXPERTS_STYLE = "$accent", "$primary"
@@ -36,24 +37,46 @@ def title(planned: PlannedRun) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def _column(names: Iterable[str]) -> int:
+    """Cells of a column that holds these names."""
+    return min(MAX_LABEL_CELLS, max((len(name) for name in names), default=0) + 2)
+
+
+def _device_column(planned: PlannedRun) -> int:
+    return _column(device_name(planned.machine, device_id) for device_id in planned.plan.placement.devices)
+
+
+def term_label(name: str, machine: Machine) -> str:
+    """The name of a term with its devices' short names."""
+    for device in machine.devices:
+        name = name.replace(device.name, device_name(machine, device.id))
+    return name
+
+
+def headline(planned: PlannedRun) -> Content:
+    """The speed in a few words: `44.7 t/s (39.0 to 50.0)`."""
+    decode = planned.plan.decode
+    figure = Content.styled(f"{rate_text(decode.tokens_per_s)} t/s", "bold $success")
+    return Content.assemble(figure, f" ({rate_text(decode.low)} to {rate_text(decode.high)})")
+
+
 def speed_lines(planned: PlannedRun, width: int) -> list[Content]:
     """The predicted speed, then what one token's time is made of."""
     decode = planned.plan.decode
     text = f" t/s decode  ({rate_text(decode.low)} to {rate_text(decode.high)}, {BASES[decode.basis]})"
     lines = [
         Content.assemble((rate_text(decode.tokens_per_s), "bold $success"), (text, "bold")),
-        Content.styled(
-            f"at {count_text(decode.at_context)} tokens, one takes {decode.ms_per_token:.3g} ms:", "$text-muted"
-        ),
+        Content.styled(f"at {count_text(decode.at_context)} tokens, one takes {decode.ms_per_token:.3g} ms:", "$muted"),
     ]
-    room = max(6, min(30, width - LABEL_CELLS - 12))
+    labels = {term: term_label(term.name, planned.machine) for term in decode.terms}
+    column = _column(labels.values())
+    room = max(6, min(30, width - column - 12))
     for term in sorted(decode.terms, key=lambda term: -term.value):
         share = bar([Part(term.value, "█", "$primary")], decode.ms_per_token, room, free=" ")
-        lines.append(Content.assemble(f"{term.name[: LABEL_CELLS - 1]:<{LABEL_CELLS}}", share, f"{term.value:8.3g} ms"))
-        if width >= 60:
+        lines.append(Content.assemble(f"{labels[term][: column - 1]:<{column}}", share, f"{term.value:8.3g} ms"))
+        if width >= 40:
             lines += [
-                Content.styled("  " + part, "$text-muted")
-                for part in textwrap.wrap(f"{term.why} ({term.basis})", width - 2)
+                Content.styled("  " + part, "$muted") for part in textwrap.wrap(f"{term.why} ({term.basis})", width - 2)
             ]
     return lines
 
@@ -76,29 +99,37 @@ def placement_lines(planned: PlannedRun, width: int) -> list[Content]:
     """Layers across, devices down, and a legend that needs no colour."""
     plan, machine = planned.plan, planned.machine
     count = len(plan.placement.experts)
-    room = max(1, min(width - LABEL_CELLS, count * 2 if count * 2 <= width - LABEL_CELLS else count))
+    column = _device_column(planned)
+    room = max(1, min(width - column, count * 2 if count * 2 <= width - column else count))
     stretch = 2 if room == count * 2 else 1
     shown = min(room // stretch, count)
-    ruler = f"{'layer':<{LABEL_CELLS}}0{count - 1:>{max(1, shown * stretch - 1)}}"
-    lines = [Content.styled(ruler, "$text-muted")]
+    ruler = f"{'layer':<{column}}0{count - 1:>{max(1, shown * stretch - 1)}}"
+    lines = [Content.styled(ruler, "$muted")]
     for device_id in plan.placement.devices:
         row = layer_cells(plan, device_id, shown)
         pieces = [(glyph * stretch, _glyph_style(glyph)) for glyph in row]
-        lines.append(Content.assemble(f"{device_name(machine, device_id):<{LABEL_CELLS}}", *pieces))
-    experts = "routed experts" if planned.shape.is_moe else "feed-forward"
-    legend: list[str | tuple[str, str]] = [
-        (f"{ATTENTION} ", ATTENTION_STYLE),
-        "attention, KV  ",
-        (f"{EXPERTS} ", EXPERTS_STYLE),
-        f"{experts}  ",
-    ]
-    lines.append(Content.assemble(" " * LABEL_CELLS, *legend, (f"{BOTH} ", EXPERTS_STYLE), "both"))
+        lines.append(Content.assemble(f"{device_name(machine, device_id):<{column}}", *pieces))
+    lines.append(_legend(planned))
     lines += [Content(line) for device_id in plan.placement.devices for line in _holds(planned, device_id, width)]
     return lines
 
 
+def _legend(planned: PlannedRun) -> Content:
+    """The glyphs that the picture uses."""
+    plan = planned.plan
+    used = set().union(
+        *(layer_cells(plan, device_id, len(plan.placement.experts)) for device_id in plan.placement.devices)
+    )
+    experts = "routed experts" if planned.shape.is_moe else "feed-forward"
+    words = {ATTENTION: "attention, KV", EXPERTS: experts, BOTH: f"attention, KV and {experts}"}
+    parts = [
+        Content.assemble((glyph, _glyph_style(glyph)), f" {word}  ") for glyph, word in words.items() if glyph in used
+    ]
+    return Content(" " * _device_column(planned)) + Content("").join(parts)
+
+
 def _glyph_style(glyph: str) -> str:
-    return {ATTENTION: ATTENTION_STYLE, NOTHING: "$text-disabled"}.get(glyph, EXPERTS_STYLE)
+    return {ATTENTION: ATTENTION_STYLE, NOTHING: "$faint"}.get(glyph, EXPERTS_STYLE)
 
 
 def _holds(planned: PlannedRun, device_id: str, width: int) -> list[str]:
@@ -118,15 +149,19 @@ def _holds(planned: PlannedRun, device_id: str, width: int) -> list[str]:
 def memory_lines(planned: PlannedRun, width: int) -> list[Content]:
     """A bar for each pool: weights, KV, compute buffers, what is kept free, what is left."""
     plan, machine = planned.plan, planned.machine
+    column = _device_column(planned)
     lines = []
     for pool_id, members in _by_pool(machine, plan).items():
         if len(members) > 1:
             names = " and ".join(device_name(machine, memory.device_id) for memory in members)
-            lines.append(Content.styled(f"one pool ({pool_id}): {names}", "$text-muted"))
+            lines.append(Content.styled(f"one pool ({pool_id}): {names}", "$muted"))
         for memory in members:
-            lines += _memory_rows(device_name(machine, memory.device_id), memory, width)
-    basis = "asked from the engine" if planned.engine_checked else "computed, the engine was not asked"
-    lines.append(Content.styled(f"█ weights ▓ KV ▒ compute ╱ kept free ({basis})", "$text-muted"))
+            lines += _memory_rows(device_name(machine, memory.device_id), column, memory, width)
+    basis = "the engine was asked" if planned.engine_checked else "computed, the engine was not asked"
+    legend = Content.assemble(
+        ("█", EXPERTS_STYLE), " weights  ", ("▓", ATTENTION_STYLE), " KV  ", ("▒", "$success"), " compute  ╱ kept free"
+    )
+    lines += [Content(" " * column) + legend, Content.styled(" " * column + basis, "$muted")]
     return lines
 
 
@@ -138,31 +173,32 @@ def _by_pool(machine: Machine, plan: Plan) -> dict[str, list[DeviceMemory]]:
     return grouped
 
 
-def _memory_rows(name: str, memory: DeviceMemory, width: int) -> list[Content]:
-    room = max(6, width - LABEL_CELLS)
+def _memory_rows(name: str, column: int, memory: DeviceMemory, width: int) -> list[Content]:
+    room = max(6, width - column)
     figures = f"{bytes_text(memory.total_bytes)}"
     if memory.available_bytes is None:
         return [
-            Content.assemble(f"{name:<{LABEL_CELLS}}", unknown_bar(room)),
-            Content(" " * LABEL_CELLS + f"{figures} of n/a: the device does not say how much is free"),
+            Content.assemble(f"{name:<{column}}", unknown_bar(room)),
+            Content(" " * column + f"{figures} of n/a: the device does not say how much is free"),
         ]
     parts = [
         Part(memory.weight_bytes, "█", EXPERTS_STYLE),
         Part(memory.kv_bytes, "▓", ATTENTION_STYLE),
         Part(memory.compute_bytes, "▒", "$success"),
-        Part(memory.reserve_bytes, "╱", "$text-muted"),
+        Part(memory.reserve_bytes, "╱", "$muted"),
     ]
-    left = memory.available_bytes - memory.total_bytes - memory.reserve_bytes
-    figures += f" of {bytes_text(memory.available_bytes)} free, {bytes_text(memory.reserve_bytes)} kept"
+    spare = memory.available_bytes - memory.total_bytes - memory.reserve_bytes
+    figures += f" of {bytes_text(memory.available_bytes)} free"
     verdict = (
-        (f", {bytes_text(left)} to spare", "$success")
-        if left >= 0
-        else (f" ✗ {bytes_text(-left)} too much", "bold $error")
+        (f", {bytes_text(spare)} to spare", "$success")
+        if spare >= 0
+        else (f"  ✗ {bytes_text(-spare)} too much", "bold $error")
     )
     total = max(memory.available_bytes, memory.total_bytes + memory.reserve_bytes)
+    kept = (f", {bytes_text(memory.reserve_bytes)} kept free", "$muted") if width >= 70 else ""
     return [
-        Content.assemble(f"{name:<{LABEL_CELLS}}", bar(parts, total, room)),
-        Content.assemble(" " * min(LABEL_CELLS, max(0, width - 52)), figures, verdict),
+        Content.assemble(f"{name:<{column}}", bar(parts, total, room)),
+        Content.assemble(" " * column, figures, verdict, kept),
     ]
 
 
@@ -172,14 +208,14 @@ def alternative_lines(planned: PlannedRun, width: int) -> list[Content]:
     for other in planned.plan.alternatives:
         speed = f"{rate_text(other.tokens_per_s)} t/s" if other.tokens_per_s is not None else "no fit"
         text = textwrap.wrap(f"{other.label}: {other.why}", max(20, width - 12)) or [""]
-        style = "" if other.tokens_per_s is not None else "$text-muted"
+        style = "" if other.tokens_per_s is not None else "$muted"
         lines.append(
             Content.assemble(
-                (f"{speed:>10}  ", "bold" if other.tokens_per_s is not None else "$text-muted"), (text[0], style)
+                (f"{speed:>10}  ", "bold" if other.tokens_per_s is not None else "$muted"), (text[0], style)
             )
         )
         lines += [Content.styled(" " * 12 + more, style) for more in text[1:]]
-    return lines or [Content.styled("No other placement is possible on these devices.", "$text-muted")]
+    return lines or [Content.styled("No other placement is possible on these devices.", "$muted")]
 
 
 def note_lines(planned: PlannedRun, width: int) -> list[Content]:

@@ -27,7 +27,7 @@ class View(Screen[None]):
     MODE: ClassVar[str]
     HELP_FILE: ClassVar[str]
     """Its text under `assets/help`."""
-    BINDINGS: ClassVar[list[BindingType]] = [
+    ALWAYS: ClassVar[list[BindingType]] = [
         Binding(
             "f1,question_mark",
             "app.help",
@@ -38,6 +38,7 @@ class View(Screen[None]):
         ),
         Binding("q", "app.quit", "Quit", tooltip="Stop the engine, if one runs, and leave.", id="app.quit"),
     ]
+    """The keys of every view; each lists them last, so that its own keys come first in the footer."""
 
     def compose(self) -> ComposeResult:
         """The frame around the view's own body."""

@@ -72,6 +72,7 @@ class LiveView(View):
         ),
         Binding("g", "toggle_log", "Log", tooltip="Show the log in place of the answer, and back.", id="live.log"),
         Binding("c", "copy", "Copy URL", tooltip="Put the address for clients on the clipboard.", id="live.copy"),
+        *View.ALWAYS,
     ]
 
     def compose_body(self) -> ComposeResult:
@@ -106,6 +107,7 @@ class LiveView(View):
         self.watch(self.app, "status", self._show_status)
         self.watch(self.app, "engine_error", self._show_refusal)
         self.watch(self.app, "sample", self._show_sample)
+        self.watch(self.app, "timings", self._show_timings)
         self.watch(self.app, "generating", self._show_generating)
         self.set_interval(PUMP_INTERVAL_S, self._pump)
         self.set_interval(1.0, self._show_clock)
@@ -127,6 +129,7 @@ class LiveView(View):
         self._show_sample(self.moetune.sample)
         if self.state != "READY" and self.focused is not None and self.focused.id == "prompt":
             self.set_focus(None)
+        self.call_after_refresh(self.query_one("#log", Log).scroll_end, animate=False)
         self.query_one("#prompt", Input).disabled = self.state != "READY"
         self.refresh_bindings()
 
@@ -193,6 +196,9 @@ class LiveView(View):
         self.query_one("#devices-load", TextPanel).show(
             lambda width: live_text.device_rows(machine, sample.devices, width)
         )
+
+    def _show_timings(self) -> None:
+        self._show_sample(self.moetune.sample)
 
     def on_screen_resume(self) -> None:
         """Draw what came while another view was shown."""
@@ -271,4 +277,5 @@ class LiveView(View):
 
 def _failure(title: str, message: str, hint: str) -> Content:
     text = Content.assemble((f"✗ {title}\n", "bold $error"), (message, "bold"))
-    return Content.assemble(text, (f"\n{hint}", "")) if hint else text
+    keys = ("\nr starts it again · 2 changes the plan", "$muted")
+    return Content.assemble(text, f"\n{hint}" if hint else "", keys)

@@ -97,6 +97,7 @@ class MachineView(View):
             id="machine.good",
         ),
         Binding("r", "app.detect", "Detect again", tooltip="Read the machine again.", id="machine.detect"),
+        *View.ALWAYS,
     ]
 
     def compose_body(self) -> ComposeResult:
@@ -155,7 +156,7 @@ class MachineView(View):
             head = Content.styled(f"{count['blocks']} block, {count['costs']} cost speed", "bold $warning")
         more = f" · {count['note']} notes · {count['good']} good (a shows them)"
         missing = f" · {len(machine.problems)} not known" if machine.problems else ""
-        return Content.assemble(head, (more + missing, "$text-muted"))
+        return Content.assemble(head, (more + missing, "$muted"))
 
     def action_toggle_good(self) -> None:
         """Show or hide the good findings."""

@@ -30,6 +30,10 @@ CONTEXTS = (2048, 4096, 8192, 16384, 24576, 32768, 49152, 65536, 98304, 131072, 
 KV_TYPES = ("q4_0", "q8_0", "f16")
 """Coarse to exact: right means better and larger."""
 UBATCHES = (None, 128, 256, 512, 1024, 2048, 4096)
+NO_MODELS = (
+    "No GGUF file was found in the usual places (this folder, ~/models, the caches of Hugging Face and llama.cpp).\n"
+    "To try moetune without a download: `moetune slice demo` in another terminal writes a small one here."
+)
 SECTIONS = (
     ("placement", "Where it goes"),
     ("memory", "Memory"),
@@ -66,27 +70,30 @@ class PlanView(View):
             tooltip="Start the engine with this plan.",
             id="plan.launch",
         ),
-        Binding(
-            "left,right",
-            "focus_knob",
-            "Turn a knob",
-            key_display="←→",
-            tooltip="Change context, KV type or ubatch; Tab goes to the next knob.",
-            id="plan.knob",
-        ),
+        Binding("left,right", "focus_knob", "Knobs", show=False, id="plan.knob"),
         Binding("o", "choose_model", "Model", tooltip="Choose another model file.", id="plan.model"),
         Binding("c", "copy", "Copy command", tooltip="Put the command line on the clipboard.", id="plan.copy"),
         Binding("down,j", "scroll(2)", "Down", show=False, id="plan.down"),
         Binding("up,k", "scroll(-2)", "Up", show=False, id="plan.up"),
         Binding("pagedown,space", "scroll(12)", "Page down", show=False, id="plan.page-down"),
         Binding("pageup", "scroll(-12)", "Page up", show=False, id="plan.page-up"),
-        Binding("escape", "back", "Back", show=False, id="plan.back"),
+        Binding(
+            "escape",
+            "back",
+            "Leave the field",
+            key_display="Esc",
+            tooltip="Back to the plan, or out of the path field.",
+            id="plan.back",
+        ),
+        *View.ALWAYS,
     ]
 
     def compose_body(self) -> ComposeResult:
         """The chooser and the plan; one of them is shown."""
         with Vertical(id="chooser"):
-            yield Static("Which model? Type the path of a GGUF file, Enter plans it.", classes="heading")
+            yield Static(
+                "Which model? Type the path of a GGUF file; Enter plans it, Esc leaves the field.", classes="heading"
+            )
             yield Input(placeholder="/path/to/model.gguf   (→ completes)", suggester=PathSuggester(), id="model-path")
             yield Static("", id="model-error")
             yield Static("looking for models in the usual places…", id="models-title", classes="heading")
@@ -148,7 +155,7 @@ class PlanView(View):
         listed = self.query_one("#models", OptionList)
         listed.clear_options()
         listed.add_options([Option(Content(str(path))) for path in models or ()])
-        heading = "Found in the usual places (Tab, then Enter):" if models else "No GGUF file in the usual places."
+        heading = "Found in the usual places (Tab, then Enter):" if models else NO_MODELS
         if models is not None:
             self.query_one("#models-title", Static).update(heading)
         listed.display = bool(models)
@@ -207,16 +214,15 @@ class PlanView(View):
             box.display = error is not None and name == where
             if error is not None:
                 hint = f"\n{error.hint}" if error.hint else ""
-                box.update(
-                    Content.assemble((f"✗ {error.title}: ", "bold $error"), error.message, (hint, "$text-muted"))
-                )
+                box.update(Content.assemble((f"✗ {error.title}: ", "bold $error"), error.message, (hint, "$muted")))
         self.query_one("#sections").set_class(error is not None, "-stale")
         self.refresh_bindings()
 
     def _show_solving(self, solving: bool) -> None:
-        seconds = self.moetune.solve_seconds
-        done = f"solved in {seconds * 1000:.0f} ms" if seconds is not None else ""
-        self.query_one("#solving", Static).update("solving…" if solving else done)
+        planned = self.moetune.planned
+        current = planned is not None and self.moetune.plan_error is None
+        done = plan_text.headline(planned) if planned is not None and current else Content("")
+        self.query_one("#solving", Static).update(Content.styled("solving…", "$muted") if solving else done)
         if solving and self.choosing:
             self.query_one("#model-error", Static).update("reading the model and solving…")
             self.query_one("#model-error").display = True
@@ -229,6 +235,14 @@ class PlanView(View):
             self.moetune.change_request(kv_type=cast("KvType", event.value))
         else:
             self.moetune.change_request(ubatch=cast("int | None", event.value), ubatch_set=True)
+
+    def on_descendant_focus(self) -> None:
+        """What can be done depends on where the cursor is."""
+        self.refresh_bindings()
+
+    def on_descendant_blur(self) -> None:
+        """As above."""
+        self.refresh_bindings()
 
     def action_focus_knob(self) -> None:
         """With no knob focused, the arrows go to the first."""
@@ -248,6 +262,8 @@ class PlanView(View):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Grey out what needs a plan while there is none."""
+        if action == "back":
+            return self.choosing and self.focused is not None
         if action in ("copy", "launch", "focus_knob", "choose_model"):
             if self.choosing:
                 return False

@@ -44,9 +44,9 @@ def bar(parts: Sequence[Part], total: float, width: int, *, free: str = FREE) ->
     counts = cells([part.amount for part in parts], total, width)
     rest = max(0, width - sum(counts))
     pieces = [(part.glyph * count, part.style) for part, count in zip(parts, counts, strict=True) if count]
-    return Content.assemble(*pieces, (free * rest, "$text-disabled"))
+    return Content.assemble(*pieces, (free * rest, "$faint"))
 
 
 def unknown_bar(width: int) -> Content:
     """In place of a bar whose value is not known."""
-    return Content.styled("·" * max(0, width), "$text-disabled")
+    return Content.styled("·" * max(0, width), "$faint")

@@ -28,11 +28,11 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 BAND_GLYPH = "░"
 _BRAILLE_BASE = 0x2800
 _BRAILLE_BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # by column, then by dot row from the top
-_NICE_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+_NICE_STEPS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
 def nice_step(top: float, ticks: int) -> float:
-    """The least step of the 1, 2, 2.5, 5 kind with which at most `ticks` of them reach `top`."""
+    """The least step that people count by (1, 1.5, 2, 2.5, 3 ...) with which at most `ticks` of them reach `top`."""
     if top <= 0:
         return 1.0
     raw = top / max(1, ticks)
@@ -141,7 +141,7 @@ class Chart(Widget):
     DEFAULT_CSS = """
     Chart { height: 1fr; min-height: 4; }
     Chart .chart--line { color: $primary; }
-    Chart .chart--axis { color: $text-muted; }
+    Chart .chart--axis { color: $muted; }
     Chart .chart--band { color: $success 45%; }
     Chart .chart--title { color: $foreground; text-style: bold; }
     """

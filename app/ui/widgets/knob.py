@@ -24,11 +24,18 @@ class Knob(Widget, can_focus=True):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "turn(-1)", "Less", tooltip="The next lower value of the focused knob.", id="knob.less"),
-        Binding("right", "turn(1)", "More", tooltip="The next higher value of the focused knob.", id="knob.more"),
+        Binding("left", "turn(-1)", "Less", show=False, tooltip="Turn the focused knob down.", id="knob.less"),
+        Binding(
+            "right",
+            "turn(1)",
+            "Turn",
+            key_display="←→",
+            tooltip="Turn the focused knob up; Tab goes to the next.",
+            id="knob.more",
+        ),
     ]
     DEFAULT_CSS = """
-    Knob { width: auto; height: 1; color: $foreground; }
+    Knob { width: auto; height: 1; color: $foreground; margin-right: 1; }
     Knob:hover { background: $panel; }
     Knob:focus { background: $primary; color: $background; text-style: bold; }
     """

@@ -16,6 +16,7 @@ class TabLine(Panel):
 
     DEFAULT_CSS = """
     TabLine { dock: top; height: 1; background: $surface; padding: 0 1; }
+    TabLine { link-style: none; link-style-hover: underline; link-color: $muted; }
     """
 
     active = reactive("")
@@ -27,13 +28,16 @@ class TabLine(Panel):
         """The line; the host gives way first."""
         tabs = [Content.styled("moetune", "bold $accent"), Content("  ")]
         for key, mode, name in VIEWS:
-            style = "bold reverse $primary" if mode == self.active else "$text-muted"
+            style = "bold reverse $primary" if mode == self.active else "$muted"
             text = f" {key} {name} "
             tabs.append(Content.styled(text, style).stylize(f"@click=app.show_mode('{mode}')"))
             if mode == "live" and self.engine:
-                tabs.append(Content.styled(f" ● {self.engine}", "$success" if self.engine == "ready" else "$warning"))
+                glyph, style = {"ready": ("●", "$success"), "exited": ("■", "$error")}.get(
+                    self.engine, ("◐", "$warning")
+                )
+                tabs.append(Content.styled(f" {glyph} {self.engine}", style))
         left = Content("").join(tabs)
         room = width - left.cell_length - 2
         right = Content(self.host).truncate(max(0, room), ellipsis=True) if room > 8 else Content("")
         gap = max(0, width - left.cell_length - right.cell_length)
-        return [Content.assemble(left, " " * gap, right.stylize("$text-muted"))]
+        return [Content.assemble(left, " " * gap, right.stylize("$muted"))]
