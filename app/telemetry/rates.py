@@ -75,7 +75,7 @@ class RateMeter:
             self._decode.begin(at)
             return None
         self._decode.add(at, tokens)
-        return None if self._decode.is_stalled(at) else self._decode.rate()
+        return None if self._decode.is_stalled(at) else self._decode.rate(one_by_one_until=at)
 
     def _prefill_rate(self, at: float, tokens: int, *, running: bool) -> float | None:
         """Held between two batches: the newest rate known of a prompt that is still being read."""
@@ -125,9 +125,19 @@ class _Run:
         pace_s = last - self._points[-2][0] if len(self._points) > 1 else 0.0
         return at - last > max(WINDOW_S, 2 * pace_s)
 
-    def rate(self) -> float | None:
-        """Between the last change and the latest one that lies `ENOUGH_TOKENS` before it, or the first there is."""
+    def rate(self, one_by_one_until: float | None = None) -> float | None:
+        """Between the last change and the latest one that lies `ENOUGH_TOKENS` before it, or the first there is.
+
+        Args:
+            one_by_one_until: now, where tokens come singly: while the next one has not come, the rate cannot be
+                higher than if it came this moment.
+        """
         end_at, end_total = self._points[-1]
         enough = (point for point in reversed(self._points) if end_total - point[1] >= ENOUGH_TOKENS)
         start_at, start_total = next(enough, self._points[0])
-        return (end_total - start_total) / (end_at - start_at) if end_at > start_at else None
+        if end_at <= start_at:
+            return None
+        rate = (end_total - start_total) / (end_at - start_at)
+        if one_by_one_until is not None:
+            rate = min(rate, (end_total + 1 - start_total) / (one_by_one_until - start_at))
+        return rate

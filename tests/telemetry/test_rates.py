@@ -114,11 +114,12 @@ def test_a_rate_is_right_within_a_tenth_whatever_its_size(tps: float) -> None:
     assert all(rate == pytest.approx(tps, rel=0.35 if tps < 1 else 0.1) for rate in known)
 
 
-def test_a_run_that_stands_still_becomes_a_gap() -> None:
+def test_a_run_that_stands_still_falls_and_becomes_a_gap() -> None:
     meter = RateMeter()
     meter.update(0.0, (slot(10),))
     assert meter.update(0.5, (slot(30),)).decode_tps == 40
-    assert meter.update(WINDOW_S, (slot(30),)).decode_tps == 40
+    assert meter.update(1.0, (slot(30),)).decode_tps == 21
+    assert meter.update(WINDOW_S, (slot(30),)).decode_tps == 21 / WINDOW_S
     assert meter.update(WINDOW_S + 1, (slot(30),)).decode_tps is None
 
 
