@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.runtimes import answers
-from app.runtimes.failures import explain_failure
 from app.runtimes.llama_command import tool_argv
 from app.runtimes.llama_flags import parse_help
 
@@ -75,6 +74,8 @@ def ask(argv: Sequence[str], limit_s: float) -> Answer:
         return Answer(stdout, stderr, None, f"It did not answer within {limit_s:g} s.")
     if child.returncode == 0:
         return Answer(stdout, stderr, 0)
+    from app.runtimes.failures import explain_failure
+
     reason, hint = explain_failure([*stdout.splitlines(), *stderr.splitlines()], child.returncode)
     return Answer(stdout, stderr, child.returncode, reason, hint)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from app.runtimes.base import LoadReport
+from app.runtimes.base import Engine, LoadReport
 from app.runtimes.failures import explain_failure
 from app.units import MIB
 
-__all__ = ["explain_failure", "parse"]
+__all__ = ["by_device", "explain_failure", "parse"]
 
 _BUFFER = re.compile(r"[:\s](\S+)\s+(model|KV|RS|compute) buffer size\s*=\s*([0-9.]+)\s*MiB")
 _SPLITS = re.compile(r"graph\b.*\bsplits\s*=\s*(\d+)(?:[^,/]*/\s*(\d+))?")
@@ -43,3 +43,17 @@ def parse(lines: Iterable[str]) -> LoadReport:
 def _with_batch_of_one(line: str) -> str | None:
     match = re.search(r"(\d+) \(with bs=1\)", line)
     return match[1] if match else None
+
+
+def by_device(buffer_bytes: dict[str, int], engine: Engine) -> dict[str, int]:
+    """Bytes by device id instead of by buffer type.
+
+    What is no device's own buffer type is host memory under another name: `CPU_Mapped`, `CPU_REPACK`, `AMX`,
+    `CUDA_Host`.
+    """
+    ids = {device.buffer_type: device.device_id or device.name for device in engine.devices}
+    found: dict[str, int] = {}
+    for name, size in buffer_bytes.items():
+        owner = ids.get(name, "cpu")
+        found[owner] = found.get(owner, 0) + size
+    return found

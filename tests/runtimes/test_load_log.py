@@ -4,8 +4,10 @@ import signal
 
 import pytest
 
-from app.runtimes.load_log import explain_failure, parse
+from app.runtimes.load_log import by_device, explain_failure, parse
 from app.units import MIB
+
+from .conftest import device, engine_of
 
 LOAD = """\
 0.00.633.525 I load_tensors: offloaded 19/19 layers to GPU
@@ -62,6 +64,12 @@ def test_recurrent_state_counts_as_kv() -> None:
 )
 def test_splits_are_those_of_token_generation(line: str, splits: int) -> None:
     assert parse([line]).splits == splits
+
+
+def test_host_memory_has_many_names_and_is_one_device() -> None:
+    engine = engine_of("0.5.0", (device("RPC0", "remote:a:1", "RPC0[a:1]"),))
+    found = by_device({"CPU": 1, "CPU_Mapped": 10, "CPU_REPACK": 100, "RPC0[a:1]": 7}, engine)
+    assert found == {"cpu": 111, "remote:a:1": 7}
 
 
 def test_a_log_that_says_nothing_gives_nothing() -> None:
