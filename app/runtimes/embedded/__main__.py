@@ -24,8 +24,11 @@ _LAST_WORDS_S = 0.4
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+    except OSError:
+        pass  # whoever read it is gone; the engine goes on serving
 
 
 def _unusable(path: str) -> str | None:

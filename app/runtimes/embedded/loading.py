@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -53,7 +54,7 @@ def _find(name: str, known: tuple[GgmlDevice, ...]) -> GgmlDevice:
         if device.name == name and device.kind != "cpu":
             return device
     names = ", ".join(device.name for device in known if device.kind != "cpu") or "none"
-    raise LoadError(f"no device is called {name!r} in -dev; this build has: {names}", ExitCode.USAGE)
+    raise LoadError(f"invalid device: {name} (this build has: {names})", ExitCode.USAGE)
 
 
 def _buffer_handle(name: str, known: tuple[GgmlDevice, ...]) -> int:
@@ -61,7 +62,9 @@ def _buffer_handle(name: str, known: tuple[GgmlDevice, ...]) -> int:
         if device.buffer_type == name:
             return device.buffer_handle
     names = ", ".join(dict.fromkeys(device.buffer_type for device in known))
-    raise LoadError(f"no buffer type is called {name!r} in -ot; this build has: {names}", ExitCode.USAGE)
+    # llama-server's words for both, which the parent knows how to explain.
+    message = f'error while handling argument "-ot": unknown buffer type {name} (this build has: {names})'
+    raise LoadError(message, ExitCode.USAGE)
 
 
 def model_params(options: Options, kept: list[object]) -> ctypes.Structure:
@@ -132,7 +135,7 @@ def load(options: Options, log: LogRouter, on_progress: Callable[[float], None])
     callback = bindings.llama_progress_callback(progress)
     kept.append(callback)
     params.progress_callback = callback
-    model = bindings.llama_model_load_from_file(options.model.encode(), params)
+    model = bindings.llama_model_load_from_file(os.fsencode(options.model), params)
     if not model:
         raise LoadError(f"the model {options.model} cannot be loaded: {_why(log)}", _exit_code(log))
     if bindings.llama_model_has_encoder(model):

@@ -44,7 +44,9 @@ class Options:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"error: {message}; this engine takes a part of llama-server's options, see --help\n")
+        # llama-server's words, which the parent knows how to explain.
+        said = message.replace("unrecognized arguments:", "invalid argument:")
+        sys.stderr.write(f"error: {said} (this engine takes a part of llama-server's options, see --help)\n")
         raise SystemExit(2)
 
 

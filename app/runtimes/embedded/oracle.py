@@ -101,7 +101,7 @@ def measure(options: Options) -> dict[str, list[int]]:
     kept: list[object] = []
     params = model_params(options, kept)
     params.no_alloc, params.load_mode = True, llama().LLAMA_LOAD_MODE_NONE
-    model = llama().llama_model_load_from_file(options.model.encode(), params)
+    model = llama().llama_model_load_from_file(os.fsencode(options.model), params)
     if not model:
         raise LoadError(log.last_error() or "the model cannot be read")
     context = llama().llama_init_from_model(model, context_params(options))

@@ -68,12 +68,12 @@ class Vocabulary:
         Args:
             messages: role and content of each.
 
-        llama.cpp knows the common templates by sight; for any other, and for none, ChatML stands in.
+        Without a Jinja engine llama.cpp knows the common templates by sight; ChatML stands in for others and for none.
         """
-        for template in (self.chat_template, "chatml"):
-            if template and (prompt := _apply(template, messages)) is not None:
-                return prompt
-        return "".join(f"{role}: {content}\n" for role, content in messages) + "assistant: "
+        if self.chat_template and (prompt := _apply(self.chat_template, messages)) is not None:
+            return prompt
+        turns = (f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in messages)
+        return "".join(turns) + "<|im_start|>assistant\n"
 
 
 def _apply(template: str, messages: Sequence[tuple[str, str]]) -> str | None:
