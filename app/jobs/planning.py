@@ -11,7 +11,6 @@ from app.models.gguf import read_header
 from app.models.shape import shape_of
 from app.runtimes.base import Command, Engine
 from app.runtimes.registry import engine_at, find_engines, machine_with_remotes, runtimes
-from app.solver.memory import HOST
 from app.solver.model import KvType, ModelShape, Policy, Workload
 from app.solver.plan import DeviceMemory, Plan
 from app.solver.search import solve
@@ -20,6 +19,9 @@ from detectors.facts import Machine
 
 ORACLE_ROUNDS = 3
 """How often a plan is made again with tighter limits when the engine says that it needs more than the formula said."""
+
+LOGITS_SLACK = 1.15
+"""A compute buffer up to this many times the logits is made of them: a few rows of activations come on top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def _checked(
         answer = runtime.memory_oracle(plan, engine)
         if answer is None:
             return plan, False
-        plan = replace(plan, memory=tuple(_measured(memory, answer) for memory in plan.memory))
+        plan = _measured(plan, shape, answer)
         over = {
             memory.device_id: memory.total_bytes + memory.reserve_bytes - memory.available_bytes
             for memory in plan.memory
@@ -157,14 +159,23 @@ def _checked(
     return plan, False
 
 
-def _measured(memory: DeviceMemory, answer: dict[str, tuple[int, int, int]]) -> DeviceMemory:
-    if memory.device_id not in answer:
-        return memory
-    weights, kv, compute = answer[memory.device_id]
-    if memory.device_id == HOST:
-        # Weights that the CPU backend keeps in a layout of its own (CPU_REPACK, AMX) are not in the engine's answer.
-        weights = max(weights, memory.weight_bytes)
-    return replace(memory, weight_bytes=weights, kv_bytes=kv, compute_bytes=compute, basis="measured")
+def _measured(plan: Plan, shape: ModelShape, answer: dict[str, tuple[int, int, int]]) -> Plan:
+    """The plan with the engine's figures in place of the formula's.
+
+    The tool reserves logits for a whole ubatch where a server needs a row per sequence. Where they are what its
+    compute buffer is made of, on the device of the output head, the formula is closer by up to 1.5 GiB.
+    """
+    logits = min(plan.parameters.ubatch, plan.parameters.context) * shape.vocabulary * 4
+
+    def measured(memory: DeviceMemory) -> DeviceMemory:
+        if memory.device_id not in answer:
+            return memory
+        weights, kv, compute = answer[memory.device_id]
+        if memory.device_id == plan.placement.attention and logits <= compute <= logits * LOGITS_SLACK:
+            compute = min(compute, memory.compute_bytes)
+        return replace(memory, weight_bytes=weights, kv_bytes=kv, compute_bytes=compute, basis="measured")
+
+    return replace(plan, memory=tuple(measured(memory) for memory in plan.memory))
 
 
 def _unseen_gpus(machine: Machine, engine: Engine) -> str | None:

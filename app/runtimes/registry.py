@@ -68,10 +68,10 @@ def engine_at(path: Path, rpc: tuple[str, ...] = (), machine: Machine | None = N
 
 
 def machine_with_remotes(machine: Machine, engine: Engine) -> Machine:
-    """The machine with a device and a memory pool for each RPC device of the engine.
+    """The machine with a device for each RPC device of the engine, and the memory pool that it draws on.
 
     Neither the speed of a remote device nor that of the link to it is known from here: both stay `None` until they
-    are measured. A server on this host has a pool of its own all the same, since what it may take is its own affair.
+    are measured. A server on this very host draws on the host's own memory, which is counted once.
     """
     devices: list[Device] = []
     pools: list[MemoryPool] = []
@@ -81,9 +81,19 @@ def machine_with_remotes(machine: Machine, engine: Engine) -> Machine:
         if endpoint is None or device.device_id is None or device.device_id in known or device.total_bytes is None:
             continue
         name = f"{device.name} at {endpoint}"
-        pools.append(MemoryPool(device.device_id, name, device.total_bytes, device.free_bytes))
-        devices.append(Device(id=device.device_id, kind="remote", name=name, vendor="", pool_id=device.device_id))
+        pool_id = device.device_id
+        if is_loopback(endpoint) and any(pool.id == "ram" for pool in machine.pools):
+            pool_id = "ram"
+        else:
+            pools.append(MemoryPool(pool_id, name, device.total_bytes, device.free_bytes))
+        devices.append(Device(id=device.device_id, kind="remote", name=name, vendor="", pool_id=pool_id))
     return replace(machine, devices=(*machine.devices, *devices), pools=(*machine.pools, *pools))
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Whether `host:port` is on this host."""
+    host = endpoint.rpartition(":")[0].strip("[]")
+    return host == "localhost" or host == "::1" or host.startswith("127.")
 
 
 def _matched(engine: Engine, machine: Machine | None) -> Engine:

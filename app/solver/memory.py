@@ -72,9 +72,10 @@ def compute_bytes(shape: ModelShape, placement: Placement, parameters: Parameter
     """Activation buffers by device id: the largest of the phases whose memory llama.cpp reuses.
 
     With T tokens in a ubatch and float32 activations: attention holds T x (2 heads x key + 2 d) beside the mask, the
-    experts T x (used x (2 inner + d) + 2 d), the output T x (vocabulary + d) when the mask is gone. The mask is
-    T x cells x 2 bytes with flash attention, once more for the window; the host keeps a copy of it and two of the
-    input. Agrees with `llama-fit-params` 0.5.0 to the MiB on a gpt-oss-like model: T 512 and 2048, 4K and 32K cells.
+    experts T x (used x (2 inner + d) + 2 d), the output one row of the vocabulary for each sequence that a server
+    answers. The mask is T x cells x 2 bytes with flash attention, once more for the window; the host keeps a copy of it
+    and two of the input. Agrees with `llama-fit-params` 0.5.0 to the MiB on a gpt-oss-like model (T 512 and 2048, 4K
+    and 32K cells), but for the output: that tool reserves a row of the vocabulary for each of the T tokens.
     """
     tokens = min(parameters.ubatch, parameters.context)
     cells = padded(parameters.context // parameters.parallel)
@@ -85,7 +86,7 @@ def compute_bytes(shape: ModelShape, placement: Placement, parameters: Parameter
     key = max((layer.key_length for layer in shape.layers), default=0)
     experts = tokens * shape.expert_used * (2 * shape.expert_ff + shape.d_model) * 4 + 2 * row
     attention = mask + tokens * 2 * shape.heads * key * 4 + 2 * row
-    output = tokens * shape.vocabulary * 4 + row
+    output = parameters.parallel * shape.vocabulary * 4 + row
     owners = {owner for layer, owner in zip(shape.layers, placement.experts, strict=True) if layer.expert_bytes}
     local = mask + experts if placement.attention in owners else 0
     held = dict.fromkeys(owners, experts)
