@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -12,15 +11,9 @@ from pathlib import Path
 import psutil
 
 from app.runtimes.base import Command
+from tests.ports import free_port
 
 SCRIPT = Path(__file__).with_name("fake_engine.py")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def fake(*options: str | float | Path, env: dict[str, str] | None = None, unset: tuple[str, ...] = ()) -> Command:

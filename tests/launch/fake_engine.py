@@ -31,7 +31,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--die-at-start", action="store_true")
     parser.add_argument("--die-code", type=int, default=1, help="for --die-at-start and GET /die")
     parser.add_argument("--grandchild", help="start one that ignores SIGTERM, and write its pid to this file")
-    parser.add_argument("--slots", help="JSON list of answers to /slots: a list, a status, or {hang_s: seconds}")
+    parser.add_argument(
+        "--slots", help="JSON list of answers to /slots: a list, a status, or {hang_s: 1, slots: [...]}"
+    )
     parser.add_argument("--token-s", type=float, default=0.01)
     parser.add_argument("--prefill-s", type=float, default=0.0)
     parser.add_argument("--fail-chat", type=int, help="answer a chat with this status")
@@ -93,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
             step = SCRIPT.pop(0) if len(SCRIPT) > 1 else SCRIPT[0]
         if isinstance(step, dict):
             time.sleep(step["hang_s"])
-            step = [SLOT]
+            step = step["slots"]
         self.answer(*((step, {}) if isinstance(step, int) else (200, step)))
 
     def do_POST(self) -> None:

@@ -13,8 +13,7 @@ from app.runtimes.base import Engine
 from app.runtimes.llama_probe import ask, version_of
 from app.runtimes.llama_server import BrokenEngine, find_binaries, inspect
 from app.runtimes.rpc_servers import require_reachable
-
-from .conftest import free_port
+from tests.ports import free_port
 
 WORKS = r"""
 case "$*" in

@@ -23,8 +23,9 @@ from app.runtimes.load_log import explain_failure, parse
 from app.solver.plan import Plan
 from app.units import MIB
 from detectors.facts import Machine
+from tests.ports import free_port
 
-from .conftest import free_port, plan_of
+from .conftest import plan_of
 
 LAYERS = 3
 
