@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app import store
-from app.readiness import Finding, judge
 from detectors.facts import Machine
 from detectors.host import Host
 from detectors.registry import detect
 
 if TYPE_CHECKING:
+    from app.readiness import Finding
     from app.runtimes.base import Engine
 
 READ_BANDWIDTH = "cpu.read_bandwidth"
@@ -68,6 +68,8 @@ def measure(machine: Machine) -> float | None:
 
 def check(root: str = "/", *, engines: bool = True) -> CheckReport:
     """Detect, judge, and list the engines of a live machine."""
+    from app.readiness import judge
+
     machine = known_machine(root)
     found: tuple[Engine, ...] | None = None
     if engines and root == "/":
