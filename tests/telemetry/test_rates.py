@@ -149,6 +149,12 @@ def test_a_prompt_that_is_read_between_two_readings_has_no_rate() -> None:
     ]
 
 
+def test_the_next_prompt_has_a_rate_of_its_own() -> None:
+    first = ((0.0, slot()), (1.0, slot(done=100)), (2.0, slot(5, done=100)))
+    second = ((9.0, slot(task=2)), (10.0, slot(done=500, task=2)))
+    assert [each.prefill_tps for each in feed(*first, *second)] == [None, 100, None, None, 500]
+
+
 def test_a_prompt_that_is_given_up_has_no_last_rate() -> None:
     readings = feed((0.0, slot()), (0.5, slot(done=100)), (1.0, slot(done=0, busy=False)))
     assert [each.prefill_tps for each in readings] == [None, 200, None]

@@ -106,7 +106,7 @@ def test_an_engine_that_dies_leaves_a_gap_and_the_next_is_watched(tmp_path: Path
 
 
 def test_a_busy_engine_is_a_gap_that_neither_blocks_nor_breaks_the_run(tmp_path: Path) -> None:
-    script = json.dumps([[_slot(10)], [_slot(20)], {"hang_s": 0.6}, [_slot(90)], [_slot(100)]])
+    script = json.dumps([[_slot(10)], [_slot(20)], {"hang_s": 0.6, "slots": [_slot(90)]}, [_slot(100)]])
     samples = Samples()
     with running(tmp_path, "--slots", script) as engine:
         sampler = Sampler(None, on_sample=samples.queue.put, interval_s=0.1)
@@ -114,12 +114,13 @@ def test_a_busy_engine_is_a_gap_that_neither_blocks_nor_breaks_the_run(tmp_path:
         sampler.start()
         samples.until(lambda sample: sample.slots and sample.slots[0].decoded_tokens == 20)
         first = len(samples.seen)
-        samples.until(lambda sample: sample.slots and sample.slots[0].decoded_tokens == 90)
+        late = samples.until(lambda sample: sample.slots and sample.slots[0].decoded_tokens == 90)
         sampler.stop()
     gaps = [each for each in samples.seen[first:] if not each.slots]
     assert len(gaps) >= 3
+    assert late.decode_tps == pytest.approx(70 / 0.7, rel=0.4)  # what was made meanwhile, over the time it took
     assert all(each.decode_tps is None and each.engine_reachable for each in gaps)
-    assert all(late.at - early.at < 0.3 for early, late in itertools.pairwise(gaps))
+    assert all(after.at - before.at < 0.3 for before, after in itertools.pairwise(gaps))
 
 
 def test_an_engine_that_loads_is_not_reachable_yet(tmp_path: Path) -> None:
