@@ -367,7 +367,7 @@ class MoetuneApp(App[int], inherit_bindings=False):
             self._solver_busy = True
             self._solve(self._generation, self.request)
 
-    @work(thread=True, group="solve", exclusive=True, exit_on_error=False, description="Solving the plan")
+    @work(thread=True, group="solve", exit_on_error=False, description="Solving the plan")
     def _solve(self, generation: int, request: PlanRequest) -> None:
         begun = time.monotonic()
         try:

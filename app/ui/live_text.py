@@ -109,8 +109,8 @@ def figures_line(values: Sequence[tuple[str, str, str]]) -> Content:
     parts: list[Content | str | tuple[str, str]] = []
     for name, value, note in values:
         unit = note if name in ("context", "first token") and value != "-" else ""
-        parts += [(f"{name} ", "$muted"), (value, "bold"), f" {unit.split(',')[0]}".rstrip(), "   "]
-    return Content.assemble(*parts)
+        parts += [(f"{name} ", "$muted"), (value, "bold"), f" {unit.split(',')[0]}".rstrip(), "  "]
+    return Content.assemble(*parts[:-1])
 
 
 def device_rows(machine: Machine | None, samples: Sequence[DeviceSample], width: int) -> list[Content]:

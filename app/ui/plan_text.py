@@ -195,10 +195,11 @@ def _memory_rows(name: str, column: int, memory: DeviceMemory, width: int) -> li
         else (f"  ✗ {bytes_text(-spare)} too much", "bold $error")
     )
     total = max(memory.available_bytes, memory.total_bytes + memory.reserve_bytes)
-    kept = (f", {bytes_text(memory.reserve_bytes)} kept free", "$muted") if width >= 70 else ""
+    kept = f", {bytes_text(memory.reserve_bytes)} kept free"
+    fits = column + len(figures) + len(verdict[0]) + len(kept) <= width
     return [
         Content.assemble(f"{name:<{column}}", bar(parts, total, room)),
-        Content.assemble(" " * column, figures, verdict, kept),
+        Content.assemble(" " * column, figures, verdict, (kept if fits else "", "$muted")),
     ]
 
 

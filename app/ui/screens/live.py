@@ -169,10 +169,9 @@ class LiveView(View):
         if self.state == "STOPPING":
             return Content.styled("The engine is stopping…", "bold")
         if self.state == "IDLE":
-            ready = app.planned is not None
-            keys = "r starts the plan" if ready else "2 plans a model"
-            what = f" for {app.planned.plan.model_name}" if app.planned is not None else ""
-            return Content.assemble(("No engine is running.\n", "bold"), f"Press {keys}{what}", ".")
+            planned = app.planned
+            keys = f"r to start the plan for {planned.plan.model_name}" if planned else "2 to plan a model, then Enter"
+            return Content.assemble(("No engine is running.\n", "bold"), f"Press {keys}.")
         return None
 
     # -- samples ---------------------------------------------------------------------------------------------------

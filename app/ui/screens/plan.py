@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from app.errors import NoFitError
 from app.ui import plan_text
 from app.ui.model_files import PathSuggester
 from app.ui.screens.base import View
@@ -155,6 +156,7 @@ class PlanView(View):
         listed = self.query_one("#models", OptionList)
         listed.clear_options()
         listed.add_options([Option(Content(str(path))) for path in models or ()])
+        listed.highlighted = 0 if models else None
         heading = "Found in the usual places (Tab, then Enter):" if models else NO_MODELS
         if models is not None:
             self.query_one("#models-title", Static).update(heading)
@@ -177,8 +179,10 @@ class PlanView(View):
     def _show_plan(self, planned: PlannedRun | None) -> None:
         if planned is None:
             return
-        self.choosing = False
-        self._arrange()
+        if self.choosing:
+            self.choosing = False
+            self._arrange()
+        self.query_one("#sections").display = True
         self.query_one("#plan-title", Static).update(Content(plan_text.title(planned)))
         draws = {
             "placement": plan_text.placement_lines,
@@ -191,6 +195,7 @@ class PlanView(View):
             self.query_one(f"#{name}", TextPanel).show(lambda width, draw=draw: draw(planned, width))  # type: ignore[misc]
         self.query_one("#command", TextPanel).show(lambda width: plan_text.command_lines(planned.command, width))
         self.query_one("#notes").display = bool(planned.plan.notes)
+        self._show_solving(self.moetune.solving)
         self._show_knobs(planned.request, planned.shape.context_length)
 
     def _show_knobs(self, request: PlanRequest, longest: int) -> None:
@@ -208,6 +213,9 @@ class PlanView(View):
         return f"auto {planned.plan.parameters.ubatch}" if planned is not None else "auto"
 
     def _show_error(self, error: MoetuneError | None) -> None:
+        request = self.moetune.request
+        if error is not None and request is not None:
+            self._show_failing(request, adjustable=isinstance(error, NoFitError))
         where = "#model-error" if self.choosing else "#plan-error"
         for name in ("#model-error", "#plan-error"):
             box = self.query_one(name, Static)
@@ -215,8 +223,20 @@ class PlanView(View):
             if error is not None:
                 hint = f"\n{error.hint}" if error.hint else ""
                 box.update(Content.assemble((f"✗ {error.title}: ", "bold $error"), error.message, (hint, "$muted")))
+        self._show_solving(self.moetune.solving)
         self.query_one("#sections").set_class(error is not None, "-stale")
         self.refresh_bindings()
+
+    def _show_failing(self, request: PlanRequest, *, adjustable: bool) -> None:
+        """Keep the knobs where they may help; where the model itself cannot be used, ask for another."""
+        planned = self.moetune.planned
+        same = planned is not None and planned.request.model == request.model
+        if not same:
+            self.choosing = not adjustable
+            self.query_one("#plan-title", Static).update(Content(request.model))
+            self._show_knobs(request, 0)
+            self._arrange()
+        self.query_one("#sections").display = same
 
     def _show_solving(self, solving: bool) -> None:
         planned = self.moetune.planned
@@ -226,6 +246,8 @@ class PlanView(View):
         if solving and self.choosing:
             self.query_one("#model-error", Static).update("reading the model and solving…")
             self.query_one("#model-error").display = True
+        elif self.choosing and self.moetune.plan_error is None:
+            self.query_one("#model-error").display = False
 
     @on(Knob.Changed)
     def _knob_turned(self, event: Knob.Changed) -> None:

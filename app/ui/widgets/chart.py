@@ -141,7 +141,7 @@ class Chart(Widget):
     DEFAULT_CSS = """
     Chart { height: 1fr; min-height: 4; }
     Chart .chart--line { color: $primary; }
-    Chart .chart--axis { color: $muted; }
+    Chart .chart--axis { color: $text-muted; }
     Chart .chart--band { color: $success 45%; }
     Chart .chart--title { color: $foreground; text-style: bold; }
     """
@@ -184,16 +184,17 @@ class Chart(Widget):
             self._strips = self._compute(self.size)
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width)
 
-    def legend(self) -> str:
-        """`decode t/s  now 44.7  min 39.1  max 46.0  predicted 39 to 50`."""
+    def legend(self, width: int) -> str:
+        """`decode t/s  now 44.7  min 39.1  max 46.0  predicted 39 to 50`; the extremes give way first."""
         known = [value for value in self.values if value is not None]
         now = self.values[-1] if self.values else None
-        parts = [self.title, f"now {'-' if now is None else rate_text(now)}"]
-        if known:
-            parts += [f"min {rate_text(min(known))}", f"max {rate_text(max(known))}"]
-        if self.band:
-            parts.append(f"{BAND_GLYPH} predicted {rate_text(self.band[0])} to {rate_text(self.band[1])}")
-        return "  ".join(parts)
+        head = [self.title, f"now {'-' if now is None else rate_text(now)}"]
+        extremes = [f"min {rate_text(min(known))}", f"max {rate_text(max(known))}"] if known else []
+        predicted = (
+            [f"{BAND_GLYPH} predicted {rate_text(self.band[0])} to {rate_text(self.band[1])}"] if self.band else []
+        )
+        full = "  ".join([*head, *extremes, *predicted])
+        return (full if len(full) <= width else "  ".join([*head, *predicted]))[:width]
 
     def _compute(self, size: Size) -> list[Strip]:
         height = max(1, size.height - 2)
@@ -207,7 +208,7 @@ class Chart(Widget):
         rows = draw(self.values, width, height, scale.top)
         banded = _band_rows(self.band, scale, height)
         line, axis, band = (self._style(name) for name in ("line", "axis", "band"))
-        strips = [Strip([Segment(self.legend()[: size.width], self._style("title"))])]
+        strips = [Strip([Segment(self.legend(size.width), self._style("title"))])]
         for y, row in enumerate(rows):
             label = labels.get(y, "")
             segments = [Segment(f"{label:>{gutter}}{'┤' if label else '│'}", axis)]
