@@ -190,11 +190,13 @@ class Chart(Widget):
         now = self.values[-1] if self.values else None
         head = [self.title, f"now {'-' if now is None else rate_text(now)}"]
         extremes = [f"min {rate_text(min(known))}", f"max {rate_text(max(known))}"] if known else []
-        predicted = (
-            [f"{BAND_GLYPH} predicted {rate_text(self.band[0])} to {rate_text(self.band[1])}"] if self.band else []
-        )
-        full = "  ".join([*head, *extremes, *predicted])
-        return (full if len(full) <= width else "  ".join([*head, *predicted]))[:width]
+        span = f"{rate_text(self.band[0])} to {rate_text(self.band[1])}" if self.band else ""
+        predicted = [f"{BAND_GLYPH} predicted {span}"] if span else []
+        short = [f"{BAND_GLYPH} {span}"] if span else []
+        for parts in ([*head, *extremes, *predicted], [*head, *predicted]):
+            if len(text := "  ".join(parts)) <= width:
+                return text
+        return "  ".join([*head, *short])[:width]
 
     def _compute(self, size: Size) -> list[Strip]:
         height = max(1, size.height - 2)
