@@ -59,7 +59,7 @@ def _in_terminal(planned: PlannedRun) -> int:
     app = MoetuneApp(planned=planned, launch_now=True, prompts=PROMPTS)
     app.run()
     code = app.return_code or ExitCode.OK
-    report = RunReport(planned, tuple(app.session.timings), tuple(app.session.history), ())
+    report = RunReport(planned, tuple(app.engine.finished), tuple(app.engine.history), ())
     if code == ExitCode.OK and report.timings:
         remember(report)
         print_machine(planned.machine)

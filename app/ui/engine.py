@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from app.jobs.planning import PlannedRun
     from app.launch.ownership import EngineRecord
     from app.launch.supervisor import EngineStatus, Supervisor
-    from app.telemetry.sample import Sample
+    from app.telemetry.sample import Sample, Timings
     from app.telemetry.sampler import Sampler
     from app.ui.backend import Backend
     from detectors.facts import Machine
@@ -33,6 +34,8 @@ LOG_LINES = 2000
 HISTORY_SAMPLES = 2400
 """20 minutes at 2 Hz: more than the widest chart shows."""
 MAX_ANSWER_TOKENS = 512
+
+_TIMESTAMP = re.compile(r"^[0-9][0-9.:]* ")
 
 LIVE_STATES = frozenset({"STARTING", "READY", "STOPPING"})
 
@@ -63,6 +66,9 @@ class EngineSession:
         self.log_count = 0
         """Lines ever received: a screen knows from it which of `log` are new to it."""
         self.history: deque[Sample] = deque(maxlen=HISTORY_SAMPLES)
+        self.finished: list[Timings] = []
+        """What the engine measured of each answer since its start."""
+        self._last_message = ""
         self.answer: deque[str] = deque()
         """Pieces of the answer that no screen has drawn yet."""
 
@@ -84,6 +90,7 @@ class EngineSession:
     def start(self, planned: PlannedRun) -> None:
         """Begin to start the engine of a plan; the outcome comes as messages."""
         self.planned = planned
+        self.machine = planned.machine
         self.label = planned.plan.model_name
         self._begin(self._supervise(lambda supervisor: self.backend.launch(planned, supervisor)))
 
@@ -125,6 +132,11 @@ class EngineSession:
         self._post(SampleTaken(sample))
 
     def _on_line(self, line: str) -> None:
+        # an idle llama-server repeats itself at every look at its slots: once is enough on a screen
+        message = _TIMESTAMP.sub("", line)
+        if message and message == self._last_message:
+            return
+        self._last_message = message
         self.log.append(line)
         self.log_count += 1
 
@@ -150,6 +162,7 @@ class EngineSession:
             self._post(AnswerEnded(None, None if cancel.is_set() else error, cancelled=cancel.is_set()))
         else:
             self._cancel = None
+            self.finished.append(timings)
             self._post(AnswerEnded(timings, cancelled=cancel.is_set()))
         finally:
             self._cancel = None
