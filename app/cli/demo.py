@@ -21,6 +21,8 @@ from app.telemetry.sample import Sample
 from app.units import rate_text
 
 _BAR = 40
+_BUSY_CORES = 0.2
+"""Other load above this many cores is worth a word: a thread that waits at a barrier waits for the slowest."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -112,9 +114,17 @@ def _sum_up(report: RunReport, *, as_json: bool) -> None:
     print(
         f"  measured   {rate_text(decode)} t/s decode{verdict}, {rate_text(report.prefill_tps)} t/s prefill, {answers}"
     )
+    if report.other_cores is not None and report.other_cores > _BUSY_CORES:
+        others = f"{report.other_cores:.1f} of {_cpus(report)} CPUs"
+        print(f"  note       other programs kept {others} busy meanwhile: on a quiet machine it is faster")
     _plot(report)
     print("  The weights are random, so the text is noise; the speed is real.")
     print("  Next: moetune check, moetune plan YOUR-MODEL.gguf, moetune")
+
+
+def _cpus(report: RunReport) -> int:
+    cpu = report.planned.machine.cpu
+    return cpu.logical_cpus if cpu else 1
 
 
 def _plot(report: RunReport) -> None:

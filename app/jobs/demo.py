@@ -75,6 +75,7 @@ async def drive(
     Raises:
         MoetuneError: what stopped it; nothing is left running.
     """
+    from app.telemetry.contention import Contention
     from app.telemetry.sampler import Sampler
 
     samples: list[Sample] = []
@@ -90,6 +91,7 @@ async def drive(
         await launch(planned, supervisor)
         sampler.watch(supervisor.status.url, supervisor.status.pid)
         sampler.start()
+        contention = Contention(supervisor.status.pid)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline or not timings:
             prompt = f"{len(timings) + 1}. {PROMPTS[len(timings) % len(PROMPTS)]}"
@@ -97,9 +99,10 @@ async def drive(
             url = supervisor.status.url or planned.command.url
             timings.append(await ask(url, prompt, tokens=DEMO_TOKENS, ignore_eos=True, on_text=pieces.append))
             answers.append("".join(pieces))
+        other_cores = contention.other_cores()
     finally:
         await asyncio.to_thread(sampler.stop)
         await supervisor.stop()
-    report = RunReport(planned, tuple(timings), tuple(samples), tuple(answers))
+    report = RunReport(planned, tuple(timings), tuple(samples), tuple(answers), other_cores)
     remember(report)
     return report

@@ -24,6 +24,8 @@ class RunReport:
     """Of each prompt, in order."""
     samples: tuple[Sample, ...]
     answers: tuple[str, ...]
+    other_cores: float | None = None
+    """How many cores other programs kept busy meanwhile; `None` where it was not watched."""
 
     @property
     def decode_tps(self) -> float | None:
