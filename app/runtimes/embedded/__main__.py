@@ -15,20 +15,13 @@ from app.errors import ExitCode
 from app.runtimes.embedded.bindings import LogRouter, build_text, llama
 from app.runtimes.embedded.generation import Generator
 from app.runtimes.embedded.loading import LoadError, load
+from app.runtimes.embedded.narration import say
 from app.runtimes.embedded.options import Options, parse
 from app.runtimes.embedded.server import EngineServer, Service
 from app.runtimes.embedded.vocabulary import Vocabulary
 
 _LAST_WORDS_S = 0.4
 """How long a stop waits for the step at hand, so that clients get an end of their stream."""
-
-
-def _say(text: str) -> None:
-    try:
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
-    except OSError:
-        pass  # whoever read it is gone; the engine goes on serving
 
 
 def _unusable(path: str) -> str | None:
@@ -49,7 +42,7 @@ def _serve_model(service: Service, endings: SimpleQueue[ExitCode]) -> None:
     try:
         log = LogRouter()
         llama().llama_backend_init()
-        _say(f"embedded: llama-cpp-python with {build_text()}")
+        say(f"embedded: llama-cpp-python with {build_text()}")
 
         def note(share: float) -> None:
             service.progress = share
@@ -59,15 +52,15 @@ def _serve_model(service: Service, endings: SimpleQueue[ExitCode]) -> None:
         _ = vocabulary.end_tokens  # a look at every token: not during the first request
         generator = Generator(loaded, vocabulary)
     except (LoadError, ImportError) as error:
-        _say(f"error: {error}")
+        say(f"error: {error}")
         endings.put(error.exit_code if isinstance(error, LoadError) else ExitCode.NO_ENGINE)
         return
     service.vocabulary, service.generator = vocabulary, generator
-    _say(f"embedded: model loaded in {time.perf_counter() - began:.2f} s, n_ctx = {loaded.context_tokens}")
+    say(f"embedded: model loaded in {time.perf_counter() - began:.2f} s, n_ctx = {loaded.context_tokens}")
     try:
         generator.run()
     except Exception as error:  # noqa: BLE001 (the process must not live on without its engine)
-        _say(f"error: the engine thread failed: {type(error).__name__}: {error}")
+        say(f"error: the engine thread failed: {type(error).__name__}: {error}")
         endings.put(ExitCode.FAILED)
 
 
@@ -76,9 +69,9 @@ def _listen(options: Options) -> EngineServer | ExitCode:
         return EngineServer(Service(options))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            _say(f"error: port {options.port} on {options.host} is in use by another program")
+            say(f"error: port {options.port} on {options.host} is in use by another program")
             return ExitCode.PORT_IN_USE
-        _say(f"error: cannot listen on {options.host}:{options.port}: {error.strerror or error}")
+        say(f"error: cannot listen on {options.host}:{options.port}: {error.strerror or error}")
         return ExitCode.FAILED
 
 
@@ -86,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> ExitCode:
     """Run until SIGTERM or SIGINT. The last line on stderr says what went wrong."""
     options = parse(sys.argv[1:] if argv is None else argv)
     if reason := _unusable(options.model):
-        _say(f"error: the model {options.model} cannot be used: {reason}")
+        say(f"error: the model {options.model} cannot be used: {reason}")
         return ExitCode.MODEL
     server = _listen(options)
     if isinstance(server, ExitCode):
@@ -94,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> ExitCode:
     endings: SimpleQueue[ExitCode] = SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: endings.put(ExitCode.OK))
-    _say(f"embedded: listening on {server.url}")
+    say(f"embedded: listening on {server.url}")
     service = server.service
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     engine = threading.Thread(target=_serve_model, args=(service, endings), name="engine", daemon=True)
@@ -108,7 +101,5 @@ def main(argv: Sequence[str] | None = None) -> ExitCode:
 
 if __name__ == "__main__":
     ending = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
     # Not sys.exit: llama.cpp may be in the middle of a step in another thread, and unloading it then can crash.
     os._exit(ending)

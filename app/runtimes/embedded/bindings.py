@@ -53,9 +53,14 @@ def llama() -> ModuleType:
         package.__path__ = list(spec.submodule_search_locations)
         sys.modules["llama_cpp"] = package
     try:
-        return import_module("llama_cpp.llama_cpp")
-    except (RuntimeError, OSError, FileNotFoundError) as error:
+        bindings = import_module("llama_cpp.llama_cpp")
+    except (RuntimeError, OSError) as error:
         raise ImportError(f"llama-cpp-python cannot load its libraries: {error}") from error
+    # ctypes takes an unknown field for a new Python attribute, and llama.cpp would never see it.
+    for struct, name in (("llama_model_params", "load_mode"), ("llama_context_params", "n_outputs_max")):
+        if not hasattr(getattr(bindings, struct), name):
+            raise ImportError(f"llama-cpp-python is too old ({struct} has no {name}): 0.3.36 is needed")
+    return bindings
 
 
 @cache
@@ -161,6 +166,6 @@ class LogRouter:
         if not self._quiet:
             os.write(2, text)
 
-    def last_error(self) -> str:
-        """The most telling error line: llama.cpp's first is the cause, those after it the consequences."""
+    def first_error(self) -> str:
+        """llama.cpp's first error line: the cause; those after it are consequences."""
         return self.errors[0] if self.errors else ""

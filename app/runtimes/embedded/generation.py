@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -11,6 +10,7 @@ from time import perf_counter
 
 from app.runtimes.embedded.bindings import llama
 from app.runtimes.embedded.loading import Loaded
+from app.runtimes.embedded.narration import say
 from app.runtimes.embedded.sampling import Sampling, sampler
 from app.runtimes.embedded.text import TextStream
 from app.runtimes.embedded.timing import Timing
@@ -138,7 +138,7 @@ class Generator:
                     task.events.put(event)
             except RuntimeError as error:
                 self._clear()  # a failed call may leave a part of its batch behind
-                sys.stderr.write(f"error: request {task.id}: {error}\n")
+                say(f"error: request {task.id}: {error}")
                 task.events.put(Failed(str(error)))
             finally:
                 self._account(task)
@@ -252,3 +252,9 @@ class Generator:
         totals.predicted_steps += timing.steps
         totals.predicted_s += timing.predicted_s
         totals.longest_sequence = max(totals.longest_sequence, len(self._in_memory))
+        rates = timing.as_json()
+        say(
+            f"embedded: request {task.id}: {timing.processed} prompt tokens at {rates['prompt_per_second']:.1f} t/s, "
+            f"{timing.decoded} generated at {rates['predicted_per_second']:.1f} t/s"
+            f"{', cancelled' if task.cancelled else ''}"
+        )

@@ -137,12 +137,12 @@ def load(options: Options, log: LogRouter, on_progress: Callable[[float], None])
     params.progress_callback = callback
     model = bindings.llama_model_load_from_file(os.fsencode(options.model), params)
     if not model:
-        raise LoadError(f"the model {options.model} cannot be loaded: {_why(log)}", _exit_code(log))
+        raise _refusal(f"the model {options.model} cannot be loaded", log, ExitCode.MODEL)
     if bindings.llama_model_has_encoder(model):
         raise LoadError(f"the model {options.model} has an encoder: it cannot be run here", ExitCode.MODEL)
     context = bindings.llama_init_from_model(model, context_params(options))
     if not context:
-        raise LoadError(f"the context cannot be made: {_why(log)}", _exit_code(log))
+        raise _refusal("the context cannot be made", log, ExitCode.FAILED)
     loaded = Loaded(
         model=model,
         context=context,
@@ -157,13 +157,10 @@ def load(options: Options, log: LogRouter, on_progress: Callable[[float], None])
     return loaded
 
 
-def _why(log: LogRouter) -> str:
-    return log.last_error() or "llama.cpp gave no reason"
-
-
-def _exit_code(log: LogRouter) -> ExitCode:
+def _refusal(what: str, log: LogRouter, otherwise: ExitCode) -> LoadError:
     out_of_memory = any("alloc" in line for line in log.errors)
-    return ExitCode.NO_FIT if out_of_memory else ExitCode.MODEL
+    reason = log.first_error() or "llama.cpp gave no reason"
+    return LoadError(f"{what}: {reason}", ExitCode.NO_FIT if out_of_memory else otherwise)
 
 
 def _warm_up(loaded: Loaded) -> None:

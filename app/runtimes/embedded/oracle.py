@@ -103,10 +103,10 @@ def measure(options: Options) -> dict[str, list[int]]:
     params.no_alloc, params.load_mode = True, llama().LLAMA_LOAD_MODE_NONE
     model = llama().llama_model_load_from_file(os.fsencode(options.model), params)
     if not model:
-        raise LoadError(log.last_error() or "the model cannot be read")
+        raise LoadError(log.first_error() or "the model cannot be read")
     context = llama().llama_init_from_model(model, context_params(options))
     if not context:
-        raise LoadError(log.last_error() or "the context cannot be made")
+        raise LoadError(log.first_error() or "the context cannot be made")
     return breakdown(context)
 
 

@@ -72,6 +72,7 @@ def test_slots_are_live(engine: EngineProcess) -> None:
     assert engine.metric("requests_processing") == 1
     stream.hang_up()
     wait_until(lambda: not engine.slot()["is_processing"])
+    assert engine.line_with("t/s, cancelled").startswith(f"embedded: request {first['id_task']}: ")
 
 
 def test_long_prompt_shows_its_progress(engine: EngineProcess) -> None:
@@ -174,6 +175,13 @@ def test_model_that_cannot_be_read(start: Start, model: Path, tmp_path: Path) ->
         assert engine.exit_code() == 3, path
         assert engine.last_line().startswith("error: "), path
         assert words in engine.last_line(), path
+
+
+def test_context_that_cannot_be_made(start: Start, model: Path) -> None:
+    engine = start("-m", str(model), "-dev", "none", "-ngl", "0", "--port", "0", "-fa", "off", "-ctv", "q8_0")
+    assert engine.exit_code() == 1
+    assert engine.last_line().startswith("error: the context cannot be made: ")
+    assert "flash_attn" in engine.last_line()
 
 
 @pytest.mark.parametrize(
