@@ -98,8 +98,8 @@ class Embedded:
         )
         return Command(
             argv=argv,
-            env={"GGML_NO_BACKTRACE": "1"} | _import_path(os.environ),
-            unset=_SILENT_CHANGES,
+            env=_import_path(os.environ),
+            unset=tuple(name for name in _SILENT_CHANGES if name in os.environ),
             url=f"http://{_reachable(host)}:{port}",
         )
 

@@ -78,6 +78,11 @@ def test_cpu_plan_uses_no_device(found: Engine) -> None:
     assert (options.context, options.ubatch, options.load_mode) == (8192, 512, "none")
 
 
+def test_variables_that_would_change_the_engine_are_taken_out(found: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLAMA_CPP_LIB_PATH", "/another/build")
+    assert Embedded().command(plan_of("cpu", ("cpu",)), found, port=9001).unset == ("LLAMA_CPP_LIB_PATH",)
+
+
 def test_two_device_plan_puts_experts_by_buffer_type(found: Engine) -> None:
     engine = replace(found, devices=(*found.devices, GPU, APU))
     plan = plan_of("gpu:0000:01:00.0", ("gpu:0000:c5:00.0",) * 3 + ("cpu",))
