@@ -24,14 +24,15 @@ _HYPERVISORS = (
 )  # fmt: skip
 
 
+def arm_part(implementer: str, part: str) -> str:
+    """One core's design: `Cortex-X925`; its number where it is not known."""
+    name = _ARM_PARTS.get(part.lower()) if implementer == "0x41" else None
+    return name or f"core {part or 'unknown'}"
+
+
 def arm_names(cores: list[tuple[str, str]]) -> tuple[str, str]:
     """Model and vendor for the (implementer, part) pairs of all cores: `Cortex-X925 + Cortex-A725`, `ARM`."""
-    models: list[str] = []
-    for implementer, part in cores:
-        name = _ARM_PARTS.get(part.lower()) if implementer == "0x41" else None
-        text = name or f"core {part or 'unknown'}"
-        if text not in models:
-            models.append(text)
+    models = dict.fromkeys(arm_part(implementer, part) for implementer, part in cores)
     implementer = cores[0][0].lower()
     return " + ".join(models), _ARM_VENDORS.get(implementer, f"implementer {implementer or 'unknown'}")
 

@@ -1,48 +1,43 @@
 """AMD GPUs by sysfs alone: no ROCm, no render group, and no GPU is woken.
 
-Only files that the driver answers from memory are read. The power-management files (`pp_dpm_*`,
-`gpu_busy_percent`) refuse a sleeping GPU and `current_link_*` wakes it, so none of them is touched here.
+Of a sleeping GPU only files that the driver answers from memory are read: the power-management files (`pp_dpm_*`,
+hwmon's `power1_*`) refuse or wake it, and `current_link_*` wakes it.
+
+pyamdgpuinfo is not used. It opens the render node for writing, which takes the render group and wakes the GPU, and
+all that it tells (VRAM, GTT, clocks, name) is in sysfs and KFD, which also know what it does not: APU or not, the
+target, the link, peers, bus width and compute units.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from detectors.amd_tables import APU_TARGETS, GFX_BY_CORE, Card, known_card, transfers_per_clock
-from detectors.facts import Basis, Device, MemoryPool, Problem
+from detectors.drm import DrmCard, drm_cards
+from detectors.facts import Basis, Device, LinkPath, MemoryPool, Problem
 from detectors.host import Host
 from detectors.kfd import Kfd, KfdGpu, read_kfd
-from detectors.pci import normal_bdf, pci_gpus
-from detectors.registry import Found, detector
+from detectors.pci import pci_gpus
+from detectors.pcie import access, asleep, iommu_mode, numa_node, slot_link
+from detectors.registry import Found, Peer, detector
 
 _VENDOR = 0x1002
-_DRM = "/sys/class/drm"
-_CARD = re.compile(r"card[0-9]+")  # card1-DP-1 and the like are its connectors
 _ID_FILES = ("/usr/share/libdrm/amdgpu.ids", "/opt/amdgpu/share/libdrm/amdgpu.ids")
 # The slowest DDR4 that came with an APU has this memory clock; LPDDR5's is a quarter of it, for the same speed.
 _DDR_LEAST_CLOCK_MHZ = 1200
 
 
-@dataclass(frozen=True, slots=True)
-class _DrmCard:
-    bdf: str
-    path: str
-    driver: str | None
-    device: int | None
-    revision: int | None
-
-
 @detector("gpu_amd")
 def detect_amd(host: Host) -> Found:
     """Every AMD GPU, integrated or discrete; none is a normal answer."""
-    cards = _drm_cards(host)
+    cards = drm_cards(host, _VENDOR)
     problems = [
         Problem(f"gpu:{gpu.bdf}", f"an AMD GPU that amdgpu does not drive (its driver: {gpu.driver or 'none'})")
         for gpu in pci_gpus(host, _VENDOR)
         if gpu.bdf not in cards
     ]
-    kfd = read_kfd(host) if cards else Kfd({}, None, ())
+    kfd = read_kfd(host) if cards else Kfd({}, None, (), ())
     problems += [
         Problem("gpu_amd", f"the compute driver (KFD) denies its node {node} to this process") for node in kfd.denied
     ]
@@ -55,36 +50,33 @@ def detect_amd(host: Host) -> Found:
         vram = host.natural(f"{card.path}/mem_info_vram_total")
         if not vram:
             why = host.why(f"{card.path}/mem_info_vram_total") or "the driver says 0"
-            problems.append(Problem(f"gpu:{card.bdf}", f"left out: the size of its VRAM is not known ({why})"))
+            name = _name(host, card, known_card(card.device, card.revision))
+            reason = f"{name} is left out: the size of its VRAM is not known ({why})"
+            problems.append(Problem(f"gpu:{card.bdf}", reason))
             continue
         device, pool = _describe(host, card, vram, kfd)
         devices.append(device)
         pools += [pool] if pool else []
-    return Found(pools=tuple(pools), devices=tuple(devices), problems=tuple(problems))
+    return Found(
+        pools=tuple(pools), devices=tuple(devices), problems=tuple(problems), peers=tuple(_peers(kfd, devices))
+    )
 
 
-def _drm_cards(host: Host) -> dict[str, _DrmCard]:
-    """By PCI address; a partitioned GPU has several cards at one address, of which the first counts."""
-    cards: dict[str, _DrmCard] = {}
-    for name in host.names(_DRM):
-        path = f"{_DRM}/{name}/device"
-        if not _CARD.fullmatch(name):
-            continue
-        lines = (line.partition("=") for line in (host.text(f"{path}/uevent") or "").splitlines())
-        event = {key: value for key, equals, value in lines if equals}
-        vendor, _, device = event.get("PCI_ID", "").partition(":")
-        if host.integer(f"{path}/vendor") != _VENDOR and vendor != f"{_VENDOR:04X}":
-            continue
-        target = (host.link(path) or "").rpartition("/")[2]
-        bdf = normal_bdf(event.get("PCI_SLOT_NAME", "")) or normal_bdf(target)
-        if bdf is not None and bdf not in cards:
-            number = host.integer(f"{path}/device")
-            number = int(device, 16) if number is None and re.fullmatch("[0-9A-Fa-f]+", device) else number
-            cards[bdf] = _DrmCard(bdf, path, event.get("DRIVER"), number, host.integer(f"{path}/revision"))
-    return cards
+def _peers(kfd: Kfd, devices: list[Device]) -> Iterator[Peer]:
+    """What the compute driver made of GPUs reaching each other, and its word on the way to the processor."""
+    shown = {device.id: device for device in devices}
+    for peer in kfd.peers:
+        one, two = f"gpu:{peer.from_bdf}", f"gpu:{peer.to_bdf}"
+        if one in shown and two in shown:
+            path: LinkPath = "xgmi" if peer.xgmi else "peer-to-peer"
+            yield Peer(one, two, True, "the compute driver (KFD) made a peer-to-peer link", path, peer.bandwidth_gbps)
+    for bdf, gpu in kfd.gpus.items():
+        device = shown.get(f"gpu:{bdf}")
+        if gpu.host_gbps and device is not None and device.kind == "dgpu":
+            yield Peer("cpu", device.id, None, "", "host", gpu.host_gbps)
 
 
-def _describe(host: Host, card: _DrmCard, vram: int, kfd: Kfd) -> tuple[Device, MemoryPool | None]:
+def _describe(host: Host, card: DrmCard, vram: int, kfd: Kfd) -> tuple[Device, MemoryPool | None]:
     known = known_card(card.device, card.revision)
     node = kfd.gpus.get(card.bdf)
     gfx = (node.gfx if node else None) or _gfx_by_core(host, card) or (known.gfx if known else None)
@@ -93,6 +85,9 @@ def _describe(host: Host, card: _DrmCard, vram: int, kfd: Kfd) -> tuple[Device, 
     bandwidth, basis = _bandwidth(node, gfx, apu, kfd.dimm_mts, known)
     gtt = host.natural(f"{card.path}/mem_info_gtt_total")
     used = host.natural(f"{card.path}/mem_info_vram_used")
+    sleeps = asleep(host, card.path)
+    files = ("/dev/kfd", f"/dev/dri/{card.render_node}") if card.render_node else ("/dev/kfd",)
+    caps = {} if sleeps else _power_caps(host, card)
     device = Device(
         id=f"gpu:{card.bdf}",
         kind="igpu" if apu else "dgpu",
@@ -109,6 +104,24 @@ def _describe(host: Host, card: _DrmCard, vram: int, kfd: Kfd) -> tuple[Device, 
         driver=card.driver or "amdgpu",
         gtt_bytes=gtt,
         carveout_bytes=vram if apu else None,
+        gtt_used_bytes=host.natural(f"{card.path}/mem_info_gtt_used"),
+        carveout_used_bytes=used if apu else None,
+        pci_id=None if card.device is None else f"{_VENDOR:04x}:{card.device:04x}",
+        revision=card.revision,
+        compute_units=node.compute_units if node else None,
+        bus_bits=node.bus_bits if node else None,
+        memory_clock_mhz=node.memory_clock_mhz if node else None,
+        core_clock_mhz=node.core_clock_mhz if node else None,
+        link=None if apu else slot_link(host, card.path, _VENDOR),
+        power_limit_w=caps.get("power1_cap"),
+        power_default_w=caps.get("power1_cap_default"),
+        power_max_w=caps.get("power1_cap_max"),
+        asleep=sleeps,
+        access=tuple(file for path in files if (file := access(host, path))),
+        render_node=card.render_node,
+        kfd_node=node.node if node else None,
+        numa_node=numa_node(host, card.path),
+        iommu=iommu_mode(host, card.path),
     )
     if apu:
         return device, None
@@ -116,7 +129,17 @@ def _describe(host: Host, card: _DrmCard, vram: int, kfd: Kfd) -> tuple[Device, 
     return device, MemoryPool(f"vram:{card.bdf}", f"{name} VRAM", vram, free)
 
 
-def _is_apu(host: Host, card: _DrmCard, gfx: str | None, known: Card | None) -> bool:
+def _power_caps(host: Host, card: DrmCard) -> dict[str, float]:
+    """Watts; hwmon states millionths."""
+    found: dict[str, float] = {}
+    for monitor in host.names(f"{card.path}/hwmon"):
+        for name in ("power1_cap", "power1_cap_default", "power1_cap_max"):
+            if watts := host.natural(f"{card.path}/hwmon/{monitor}/{name}"):
+                found.setdefault(name, watts / 1e6)
+    return found
+
+
+def _is_apu(host: Host, card: DrmCard, gfx: str | None, known: Card | None) -> bool:
     """Only APUs have a northbridge voltage; else the graphics core tells. Size and bus number do not."""
     hwmon = f"{card.path}/hwmon"
     for monitor in host.names(hwmon):
@@ -126,7 +149,7 @@ def _is_apu(host: Host, card: _DrmCard, gfx: str | None, known: Card | None) -> 
     return gfx in APU_TARGETS or (known is not None and known.apu)
 
 
-def _gfx_by_core(host: Host, card: _DrmCard) -> str | None:
+def _gfx_by_core(host: Host, card: DrmCard) -> str | None:
     """From the graphics core's version in ip_discovery (hardware id 11), where KFD does not list the GPU."""
     core = f"{card.path}/ip_discovery/die/0/11/0"
     version = [host.integer(f"{core}/{part}") for part in ("major", "minor", "revision")]
@@ -136,7 +159,7 @@ def _gfx_by_core(host: Host, card: _DrmCard) -> str | None:
     return GFX_BY_CORE.get((major, minor, revision))
 
 
-def _name(host: Host, card: _DrmCard, known: Card | None) -> str:
+def _name(host: Host, card: DrmCard, known: Card | None) -> str:
     if card.device is None:
         return "AMD GPU"
     if card.revision is not None:

@@ -1,7 +1,9 @@
 """The only place that opens the host's files or runs its tools, so that a recorded tree can stand for a machine.
 
 Every read answers `None` instead of raising and remembers why (`why`). A recorded tree is never left: its
-symlinks, absolute or relative, are resolved inside it, and nothing but its files is asked.
+symlinks, absolute or relative, are resolved inside it, and nothing but its files is asked. What no file can hold (the
+output of tools, limits, NVML's answers) a recorded tree has in `/answers.json` and `/nvml.json`: see
+`detectors.capture`.
 """
 
 from __future__ import annotations
@@ -10,15 +12,20 @@ import errno
 import os
 import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from detectors.nvml import Nvml
+    from types import ModuleType
 
 _MOST_BYTES = 4 * 1024 * 1024  # /proc/cpuinfo of 512 CPUs is about 1 MB; nothing that is read here is larger
 _MOST_LINKS = 40  # as the kernel's own limit (MAXSYMLINKS)
+# O_NONBLOCK: a FIFO that strayed into a recorded tree must not hold us. Windows has neither flag.
+_OPEN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+ANSWERS = "/answers.json"
+NVML = "/nvml.json"
 
 _REASONS = {
     errno.ENOENT: "absent",
@@ -50,15 +57,21 @@ class Host:
     """Whether this is the running machine: only then tools, NVML, libc and the affinity are asked."""
 
     def __init__(self, root: str | Path = "/", env: Mapping[str, str] | None = None) -> None:
-        self.root = os.path.realpath(root)
+        self.live = os.fspath(root) == "/"
+        self.root = "/" if self.live else os.path.realpath(root)
         self.live = self.root == "/"
         self.env: Mapping[str, str] = env if env is not None else (os.environ if self.live else {})
         self._why: dict[str, str] = {}
+        self._recorded: dict[str, object] | None = None
 
     def text(self, path: str) -> str | None:
         """What the file says, without NULs and surrounding white space; `None` if it cannot be had."""
-        data = self._read(path)
+        data = self.data(path)
         return None if data is None else data.decode("utf-8", "replace").replace("\0", "").strip()
+
+    def data(self, path: str) -> bytes | None:
+        """The file's bytes, at most 4 MiB of them; `None` if they cannot be had."""
+        return self._read(path)
 
     def integer(self, path: str) -> int | None:
         """The file's one number, decimal or `0x` hexadecimal; `None` if it is not there or is none."""
@@ -118,9 +131,15 @@ class Host:
             return False
 
     def run(self, argv: Sequence[str], timeout_s: float = 3.0) -> str | None:
-        """The standard output of a tool that succeeded in time; `None` otherwise, and on a recorded host."""
+        """The standard output of a tool that succeeded in time; `None` otherwise (`why` of its name says why).
+
+        A recorded host answers with what the tool said when it was recorded.
+        """
         key = argv[0]
         if not self.live:
+            output = self._answers().get("tool " + " ".join(argv))
+            if isinstance(output, str):
+                return output
             self._why[key] = "a recorded host runs no tools"
             return None
         import subprocess
@@ -146,37 +165,85 @@ class Host:
         self._why.pop(key, None)
         return done.stdout.decode("utf-8", "replace")
 
-    def nvml(self) -> Nvml | None:
-        """NVIDIA's management library: the real one when live, the recorded answers of `/nvml.json` otherwise."""
-        if self.live:
-            try:
-                import pynvml
-            except ImportError as error:
-                self._why["nvml"] = f"nvidia-ml-py cannot be imported: {error}"
-                return None
-            library: Nvml = pynvml
-            return library
-        from detectors.nvml import RecordedNvml
+    def ask(self, question: str, *words: str) -> object:
+        """What the operating system answers where no file does: a JSON value, `None` if it does not answer.
 
-        recorded = self.text("/nvml.json")
-        return None if recorded is None else RecordedNvml.parse(recorded)
+        Args:
+            question: a function of `detectors.questions`.
+            words: its arguments.
+        """
+        if not self.live:
+            return self._answers().get(" ".join((question, *words)))
+        from detectors import questions
+
+        return questions.ask(self, question, *words)
+
+    def nvml(self) -> ModuleType | None:
+        """NVIDIA's management library as the module `pynvml`; `None` where it is not there, or on a recorded host."""
+        if not self.live:
+            self._why["nvml"] = self._why.get(NVML) or "its answers are not in the recording"
+            return None
+        try:
+            import pynvml
+        except ImportError as error:
+            self._why["nvml"] = f"nvidia-ml-py cannot be imported: {error}"
+            return None
+        library: ModuleType = pynvml
+        return library
 
     def affinity(self) -> frozenset[int] | None:
-        """The CPUs that this process may use (its cpuset included); `None` on a recorded host."""
-        return frozenset(os.sched_getaffinity(0)) if self.live else None
+        """The CPUs that this process may use (its cpuset included); `None` where that is not known."""
+        found = self.ask("affinity")
+        if not isinstance(found, list) or not all(isinstance(cpu, int) for cpu in found):
+            return None
+        return frozenset(found)
 
     def machine(self) -> str | None:
-        """The architecture as `uname -m` names it; `None` on a recorded host."""
-        return os.uname().machine if self.live else None
+        """The architecture as `uname -m` names it; `None` where that is not known."""
+        found = self.ask("machine")
+        return found if isinstance(found, str) else None
+
+    def system(self) -> str:
+        """`Linux`, `Darwin` or `Windows`; a recorded host is a Linux one if it does not say otherwise."""
+        found = self.ask("system")
+        return found if isinstance(found, str) and found else "Linux"
 
     def page_bytes(self) -> int:
-        """The page size of the running kernel; 4096 is taken for a recorded one."""
-        return os.sysconf("SC_PAGE_SIZE") if self.live else 4096
+        """The page size of the running kernel; 4096 is taken where it is not known."""
+        found = self.ask("page_bytes")
+        return found if isinstance(found, int) and found > 0 else 4096
+
+    def variables(self) -> Mapping[str, str]:
+        """The environment; a recorded host's is what was recorded of it."""
+        if self.live or self.env:
+            return self.env
+        found = self._answers().get("environment")
+        return {key: str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+
+    def _answers(self) -> dict[str, object]:
+        """A recorded host's `/answers.json`."""
+        if self._recorded is None:
+            self._recorded = {}
+            text = self.text(ANSWERS)
+            if text is not None:
+                import json
+
+                with suppress(ValueError, RecursionError):
+                    found = json.loads(text)
+                    self._recorded = found if isinstance(found, dict) else {}
+        return self._recorded
+
+    def _refusals(self) -> dict[str, str]:
+        """Files that the recorded host refused to show, with its reasons."""
+        found = self._answers().get("refused")
+        return found if isinstance(found, dict) else {}
 
     def _read(self, path: str) -> bytes | None:
+        if not self.live and path != ANSWERS and (why := self._refusals().get(path)):
+            self._why[path] = why
+            return None
         try:
-            # O_NONBLOCK: a FIFO that strayed into a recorded tree must not hold us.
-            handle = os.open(self._inside(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            handle = os.open(self._inside(path), _OPEN)
             try:
                 if not stat.S_ISREG(os.fstat(handle).st_mode):
                     self._why[path] = "not a plain file"

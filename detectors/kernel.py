@@ -1,26 +1,35 @@
-"""The kernel, how it was started, and the system around it."""
+"""The kernel, how it was started and built, its GPU modules, and the system around it."""
 
 from __future__ import annotations
 
-from detectors.facts import KernelFacts, Problem
+import re
+from typing import Literal
+
+from detectors.boot import boot_loader, boot_tools, family, os_release
+from detectors.cpu_names import hypervisor_name
+from detectors.facts import DriverModule, KernelFacts, Problem
+from detectors.firmware import firmware
 from detectors.host import Host
+from detectors.modules import kernel_config, loaded_modules, module_options
+from detectors.pci import pci_functions
 from detectors.registry import Found, detector
 
-# os-release ids to the way in which that family is told kernel parameters.
-_FAMILIES = {
-    "pop": "pop", "nixos": "nixos", "ubuntu": "debian", "debian": "debian", "linuxmint": "debian",
-    "fedora": "fedora", "rhel": "fedora", "centos": "fedora", "rocky": "fedora", "almalinux": "fedora",
-    "arch": "arch", "cachyos": "arch", "manjaro": "arch", "endeavouros": "arch",
-    "suse": "suse", "opensuse": "suse", "opensuse-tumbleweed": "suse", "opensuse-leap": "suse", "sles": "suse",
-}  # fmt: skip
+# AMD's neural processors (drivers/accel/amdxdna): Phoenix and Hawk Point, then Strix, Strix Halo and Krackan Point.
+_NPUS = {(0x1022, 0x1502), (0x1022, 0x17F0)}
+_WSL_MISSING = (
+    "under WSL, Windows holds the kernel's parameters and the GPUs' drivers: AMD and Intel GPUs, links, IOMMU and "
+    "memory modules are not seen from here; the processor, the memory given to WSL, NVIDIA GPUs and planning work"
+)
 
 
 @detector("kernel")
 def detect_kernel(host: Host) -> Found:
-    """Release, command line, distribution, TTM's limit and the container, if this is one."""
+    """Everything about the kernel and how it is told what to do."""
+    if host.system() != "Linux":
+        return Found()  # `elsewhere` answers there
     release = host.text("/proc/sys/kernel/osrelease") or _release_of(host.text("/proc/version"))
     command_line = host.text("/proc/cmdline")
-    system = _os_release(host)
+    system = os_release(host)
     problems: list[Problem] = []
     if not release:
         problems.append(Problem("kernel", "the kernel's release is not known: /proc shows none"))
@@ -28,7 +37,16 @@ def detect_kernel(host: Host) -> Found:
         problems.append(Problem("kernel", f"the kernel's command line is not known: {host.why('/proc/cmdline')}"))
     if not release and command_line is None and not system:
         return Found(problems=tuple(problems))
+    wsl = _wsl(release or "")
+    if wsl:
+        problems.append(Problem("wsl", _WSL_MISSING))
     module = _ttm_module(host)
+    modules = loaded_modules(host)
+    # It decides what AMD GPUs can do together, and nothing else: 300 KB to unpack are spared where there are none.
+    config, config_file = kernel_config(host, release or "") if host.exists("/sys/module/amdgpu") else ({}, None)
+    loader, loader_how = boot_loader(host)
+    package, version = firmware(host)
+    groups = host.ask("groups")
     facts = KernelFacts(
         release=release or "unknown",
         command_line=command_line,
@@ -36,8 +54,28 @@ def detect_kernel(host: Host) -> Found:
         ttm_pages_limit=host.natural(f"/sys/module/{module}/parameters/pages_limit") if module else None,
         container=_container(host, release or ""),
         page_bytes=host.page_bytes(),
-        distribution_family=_family(host, system),
+        distribution_family=family(host, system),
         ttm_module=module,
+        wsl=wsl,
+        virtual_machine=hypervisor_name(host, _flagged(host)),
+        distribution_id=system.get("ID"),
+        distribution_version=system.get("VERSION_ID"),
+        boot_loader=loader,
+        boot_loader_how=loader_how,
+        efi=host.exists("/sys/firmware/efi") if host.exists("/sys/firmware") else None,
+        boot_tools=boot_tools(host),
+        module_options=module_options(host, command_line),
+        modules=modules,
+        config=config,
+        config_file=config_file,
+        amd_p2p=_amd_p2p(modules),
+        nvidia_open=_nvidia_open(host),
+        firmware_version=version,
+        firmware_package=package,
+        numa_balancing=host.natural("/proc/sys/kernel/numa_balancing"),
+        iommu=bool(host.names("/sys/class/iommu")) if host.exists("/sys/class/iommu") else None,
+        npu=_npu(host),
+        groups=tuple(str(name) for name in groups) if isinstance(groups, list) else (),
     )
     return Found(kernel=facts, problems=tuple(problems))
 
@@ -47,17 +85,38 @@ def _release_of(version: str | None) -> str | None:
     return words[2] if words[:2] == ["Linux", "version"] and len(words) > 2 else None
 
 
-def _os_release(host: Host) -> dict[str, str]:
-    text = host.text("/etc/os-release") or host.text("/usr/lib/os-release") or ""
-    pairs = (line.partition("=") for line in text.splitlines() if not line.startswith("#"))
-    return {key.strip(): value.strip().strip("\"'") for key, equals, value in pairs if equals}
+def _wsl(release: str) -> int | None:
+    """1 translates system calls (its kernel says `-Microsoft`), 2 is a virtual machine (`-microsoft-standard-WSL2`)."""
+    lowered = release.lower()
+    if "microsoft" not in lowered and "wsl" not in lowered:
+        return None
+    return 1 if release.endswith("-Microsoft") else 2
 
 
-def _family(host: Host, system: dict[str, str]) -> str | None:
-    if host.exists("/run/ostree-booted"):
-        return "ostree"
-    ids = [system.get("ID", ""), *system.get("ID_LIKE", "").split()]
-    return next((_FAMILIES[name] for name in ids if name in _FAMILIES), None)
+def _flagged(host: Host) -> bool:
+    return re.search(r"^flags\s*:.*\bhypervisor\b", host.text("/proc/cpuinfo") or "", re.MULTILINE) is not None
+
+
+def _amd_p2p(modules: tuple[DriverModule, ...]) -> Literal["on", "off", "not built"] | None:
+    """The parameter is only compiled in with CONFIG_HSA_AMD_P2P, which makes it the best single test, dkms included."""
+    amdgpu = next((module for module in modules if module.name == "amdgpu"), None)
+    if amdgpu is None or not amdgpu.parameters:
+        return None
+    value = amdgpu.parameters.get("pcie_p2p")
+    return "not built" if value is None else "on" if value == "Y" else "off"
+
+
+def _nvidia_open(host: Host) -> bool | None:
+    version = host.text("/proc/driver/nvidia/version")
+    return None if version is None else "Open Kernel Module" in version
+
+
+def _npu(host: Host) -> str | None:
+    """An NPU by its address on the bus, or by its device file."""
+    for function in pci_functions(host):
+        if (function.vendor, function.device) in _NPUS:
+            return f"{function.vendor:04x}:{function.device:04x} at {function.bdf}"
+    return next((f"/dev/accel/{name}" for name in host.names("/dev/accel") if name.startswith("accel")), None)
 
 
 def _ttm_module(host: Host) -> str | None:

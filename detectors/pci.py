@@ -32,16 +32,35 @@ def normal_bdf(text: str) -> str | None:
     return f"{int(domain, 16):04x}:{rest}"
 
 
-def pci_gpus(host: Host, vendor: int) -> list[PciGpu]:
-    """The display and compute functions of a vendor. Reading their ids wakes none of them."""
-    found: list[PciGpu] = []
+@dataclass(frozen=True, slots=True)
+class PciFunction:
+    """A function of the bus by its ids, whose reading wakes nothing."""
+
+    bdf: str
+    path: str
+    vendor: int
+    device: int | None
+    kind: int | None
+    """Class, subclass and interface: 0x030000 is a VGA controller."""
+
+
+def pci_functions(host: Host) -> list[PciFunction]:
+    """All functions of the bus."""
+    found: list[PciFunction] = []
     for name in host.names(_DEVICES):
         path = f"{_DEVICES}/{name}"
-        if host.integer(f"{path}/vendor") != vendor or normal_bdf(name) is None:
+        vendor = host.integer(f"{path}/vendor")
+        if vendor is not None and normal_bdf(name) is not None:
+            found.append(PciFunction(name, path, vendor, host.integer(f"{path}/device"), host.integer(f"{path}/class")))
+    return found
+
+
+def pci_gpus(host: Host, vendor: int) -> list[PciGpu]:
+    """The display and compute functions of a vendor."""
+    found: list[PciGpu] = []
+    for function in pci_functions(host):
+        if function.vendor != vendor or (function.kind is not None and function.kind >> 16 not in _CLASSES):
             continue
-        kind = host.integer(f"{path}/class")
-        if kind is not None and kind >> 16 not in _CLASSES:
-            continue
-        driver = (host.link(f"{path}/driver") or "").rpartition("/")[2]
-        found.append(PciGpu(name, path, host.integer(f"{path}/device"), driver or None))
+        driver = (host.link(f"{function.path}/driver") or "").rpartition("/")[2]
+        found.append(PciGpu(function.bdf, function.path, function.device, driver or None))
     return found

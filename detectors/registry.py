@@ -6,10 +6,25 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from detectors.facts import Cpu, Device, KernelFacts, Machine, MemoryPool, Problem
+from detectors.facts import Cpu, Device, KernelFacts, LinkPath, Machine, MemoryFacts, MemoryPool, Problem
 from detectors.host import Host
+from detectors.pools import with_carveouts
+from detectors.topology import link_table
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What a driver says of two devices reaching each other's memory."""
+
+    from_id: str
+    to_id: str
+    granted: bool | None
+    why: str
+    path: LinkPath = "peer-to-peer"
+    bandwidth_gbps: float | None = None
+    """One direction, where the driver states it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +35,11 @@ class Found:
     pools: tuple[MemoryPool, ...] = ()
     devices: tuple[Device, ...] = ()
     kernel: KernelFacts | None = None
+    memory: MemoryFacts | None = None
     problems: tuple[Problem, ...] = ()
+    peers: tuple[Peer, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    engine_files: tuple[str, ...] = ()
     elapsed_ms: float | None = None
     """How long it took; set by the registry."""
 
@@ -42,9 +61,9 @@ def detector(name: str) -> Callable[[Detect], Detect]:
 
 def registered() -> Mapping[str, Detect]:
     """Every detector by name, in the order in which their devices are listed."""
-    from detectors import cpu, gpu_amd, gpu_nvidia, kernel, memory
+    from detectors import cpu, elsewhere, engines, gpu_amd, gpu_intel, gpu_nvidia, kernel, memory
 
-    modules = (cpu, memory, kernel, gpu_nvidia, gpu_amd)
+    modules = (cpu, memory, kernel, gpu_nvidia, gpu_amd, gpu_intel, engines, elsewhere)
     order = [module.__name__.rpartition(".")[2] for module in modules]
     return {name: _DETECTORS[name] for name in order}
 
@@ -103,20 +122,27 @@ def merge(host: Host, founds: Iterable[tuple[str, Found]]) -> Machine:
     by_name = dict(founds)
     order = [name for name in registered() if name in by_name]
     ordered = [by_name[name] for name in [*order, *(name for name in by_name if name not in order)]]
-    pools = {pool.id: pool for found in ordered for pool in found.pools}
+    known = {pool.id: pool for found in ordered for pool in found.pools}
     devices: list[Device] = []
     problems = [problem for found in ordered for problem in found.problems]
     for device in (device for found in ordered for device in found.devices):
-        if device.pool_id in pools:
+        if device.pool_id in known:
             devices.append(device)
         else:
             problems.append(Problem(device.id, f"{device.name} is left out: the size of its memory is not known"))
+    pools, bounded = with_carveouts(tuple(known.values()), devices)
+    kernel = next((found.kernel for found in ordered if found.kernel is not None), None)
+    peers = [peer for found in ordered for peer in found.peers]
     return Machine(
         host_name=host.text("/proc/sys/kernel/hostname") or host.text("/etc/hostname") or "unknown",
         cpu=next((found.cpu for found in ordered if found.cpu is not None), None),
-        pools=tuple(pools.values()),
-        devices=tuple(devices),
-        kernel=next((found.kernel for found in ordered if found.kernel is not None), None),
+        pools=pools,
+        devices=bounded,
+        links=link_table(bounded, {pool.id: pool for pool in pools}, peers, kernel),
+        kernel=kernel,
+        memory=next((found.memory for found in ordered if found.memory is not None), None),
         problems=tuple(problems),
+        environment={key: value for found in ordered for key, value in found.environment.items()},
+        engine_files=tuple(path for found in ordered for path in found.engine_files),
         elapsed_ms={name: found.elapsed_ms for name, found in by_name.items() if found.elapsed_ms is not None},
     )

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from detectors.gpu_nvidia import detect_nvidia, read_nvml
+from detectors.gpu_nvidia import describe, detect_nvidia
 from detectors.host import Host
-from detectors.nvml import RecordedNvml
+from detectors.nvml import ask_nvml
 from detectors.registry import Found
 
 HostOf = Callable[[str], Host]
@@ -32,7 +32,7 @@ ON_BUS = {
 
 
 def _read(*cards: dict[str, object]) -> Found:
-    return read_nvml(RecordedNvml({"driver": "580.95.05", "devices": list(cards)}))
+    return describe({"driver": "580.95.05", "devices": list(cards)}, Host("/nonexistent"))
 
 
 def test_no_driver_and_no_device_is_no_problem(recorded: HostOf) -> None:
@@ -113,5 +113,5 @@ def test_a_gpu_without_a_place_on_the_bus_is_left_out() -> None:
 
 def test_the_real_library_answers_through_the_same_door() -> None:
     pynvml = pytest.importorskip("pynvml")
-    found = read_nvml(pynvml)
+    found = describe(ask_nvml(pynvml), Host())
     assert found.devices or any("NVML_ERROR_" in problem.reason for problem in found.problems)
