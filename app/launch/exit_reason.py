@@ -33,8 +33,4 @@ def explain_exit(lines: Sequence[str], exit_code: int | None, oom_kills_before: 
     from app.runtimes.load_log import explain_failure
 
     reason, hint = explain_failure(lines, exit_code)
-    return f"The engine failed: {reason}.", _sentence(hint)
-
-
-def _sentence(clause: str) -> str:
-    return f"{clause[0].upper()}{clause[1:]}." if clause else ""
+    return f"The engine ended unasked. {reason}" if exit_code is None else reason, hint

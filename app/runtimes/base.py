@@ -8,7 +8,8 @@ from typing import Literal, Protocol
 
 from app.solver.plan import Plan
 
-EngineOrigin = Literal["configured", "built", "path", "known place", "embedded"]
+EngineOrigin = Literal["configured", "built", "path", "known place", "embedded", "assumed"]
+"""`assumed`: not found, but what a machine that is elsewhere would have."""
 
 
 @dataclass(frozen=True, slots=True)

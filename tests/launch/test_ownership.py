@@ -135,7 +135,7 @@ async def test_the_death_of_an_adopted_engine_is_noticed(owner: Owner) -> None:
     os.kill(owner.engine_pid, signal.SIGKILL)
     status = await asyncio.wait_for(supervisor.exited(), 10)
     assert status.exit_code is None
-    assert status.reason.startswith("The engine failed")
+    assert status.reason.startswith("The engine ended unasked")
 
 
 async def test_a_start_over_an_orphan_is_refused(owner: Owner) -> None:
