@@ -72,6 +72,7 @@ _CARDS: dict[tuple[int, int | None], Card] = {
     (0x7550, 0xC3): Card("AMD Radeon RX 9070", "gfx1201", False, 640.0, 144.5),
     (0x7551, 0xC0): Card("AMD Radeon AI PRO R9700", "gfx1201", False, 640.0, 191.4),
     (0x7590, 0xC0): Card("AMD Radeon RX 9060 XT", "gfx1200", False, 320.0, 102.6),
+    (0x7480, 0xC1): Card("AMD Radeon RX 7700S", "gfx1102", False, 288.0, 35.6),
     (0x73BF, 0xC0): Card("AMD Radeon RX 6900 XT", "gfx1030", False, 512.0, 46.1),
     (0x73BF, 0xC1): Card("AMD Radeon RX 6800 XT", "gfx1030", False, 512.0, 41.5),
     (0x73BF, 0xC3): Card("AMD Radeon RX 6800", "gfx1030", False, 512.0, 32.3),
@@ -85,6 +86,15 @@ _CARDS: dict[tuple[int, int | None], Card] = {
     (0x74A5, None): Card("AMD Instinct MI325X", "gfx942", False, 6000.0, 1307.4),
     (0x75A0, None): Card("AMD Instinct MI350X", "gfx950", False, 8000.0, 2306.9),
     (0x75A3, None): Card("AMD Instinct MI355X", "gfx950", False, 8000.0, 2516.6),
+    # Where the revision is not known, the series is, and what all of it have in common.
+    (0x744C, None): Card("AMD Radeon RX 7900 series", "gfx1100", False, None, None),
+    (0x747E, None): Card("AMD Radeon RX 7800 or 7700 XT", "gfx1101", False, None, None),
+    (0x7480, None): Card("AMD Radeon RX 7600 series", "gfx1102", False, 288.0, None),
+    (0x7550, None): Card("AMD Radeon RX 9070 series", "gfx1201", False, 640.0, None),
+    (0x7590, None): Card("AMD Radeon RX 9060 XT", "gfx1200", False, 320.0, None),
+    (0x73BF, None): Card("AMD Radeon RX 6800 or 6900 series", "gfx1030", False, 512.0, None),
+    (0x73DF, None): Card("AMD Radeon RX 6700 series", "gfx1031", False, None, None),
+    (0x73FF, None): Card("AMD Radeon RX 6600 series", "gfx1032", False, None, None),
     # Strix Halo always has 256 bits of LPDDR5X-8000.
     (0x1586, 0xC1): Card("AMD Radeon 8060S", "gfx1151", True, 256.0, 59.4),
     (0x1586, 0xD1): Card("AMD Radeon 8060S", "gfx1151", True, 256.0, 59.4),

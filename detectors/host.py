@@ -223,14 +223,14 @@ class Host:
     def _answers(self) -> dict[str, object]:
         """A recorded host's `/answers.json`."""
         if self._recorded is None:
-            self._recorded = {}
+            found: object = None
             text = self.text(ANSWERS)
             if text is not None:
                 import json
 
                 with suppress(ValueError, RecursionError):
                     found = json.loads(text)
-                    self._recorded = found if isinstance(found, dict) else {}
+            self._recorded = found if isinstance(found, dict) else {}  # in one go: detectors are threads
         return self._recorded
 
     def _refusals(self) -> dict[str, str]:
