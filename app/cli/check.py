@@ -11,7 +11,13 @@ from app.jobs.checking import CheckReport, check, known_machine, measure
 from app.units import bytes_text
 from detectors.facts import Device, Machine
 
-_MARKS = {"blocks": "✗ blocks", "costs": "! costs ", "note": "· note  ", "good": "✓ good  "}
+_MARKS = {
+    "blocks": "✗ blocks",
+    "costs": "! costs ",
+    "note": "· note  ",
+    "unknown": "? open  ",
+    "good": "✓ good  ",
+}
 
 
 def run(arguments: argparse.Namespace) -> int:

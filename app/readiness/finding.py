@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Severity = Literal["blocks", "costs", "note", "good"]
-"""`blocks`: nothing runs until it is mended. `costs`: speed or memory is lost. `good`: looked at and right."""
+from app.readiness.steps import Step
+
+Severity = Literal["blocks", "costs", "note", "unknown", "good"]
+"""`blocks`: nothing runs, or a device is lost, until it is mended. `costs`: speed or memory is lost. `note`: worth
+knowing, or a matter of taste. `unknown`: it could not be looked at, and the evidence says why; never taken for good.
+`good`: looked at and right."""
+
+SEVERITIES: tuple[Severity, ...] = ("blocks", "costs", "note", "unknown", "good")
+"""In the order in which findings are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +26,10 @@ class Fix:
     verify: str
     """A command that shows whether it worked."""
     reboot: bool
+    steps: tuple[Step, ...] = ()
+    """The same, so that a script can do it and take it back; empty where only a person can."""
+    diff: str = ""
+    """What changes on the kernel's command line, a word a line; empty where nothing does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +40,9 @@ class Finding:
     severity: Severity
     title: str
     evidence: str
-    """What was seen, with its numbers."""
+    """What was seen and where, with its numbers; for `unknown`, why it was not seen."""
     reason: str
-    """Why it matters."""
+    """Why it matters, in tokens per second or GiB where that can be said, and on what ground."""
     fix: Fix | None = None
+    cost_share: float = 0.0
+    """Rough share of the speed, or of the memory a model could use, that it takes away: 0 to 1. Orders findings."""

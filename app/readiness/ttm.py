@@ -1,121 +1,124 @@
-"""How much system memory an APU's GPU should be allowed to map, and how each distribution is told so."""
+"""How TTM's limit is configured, against what is in effect; and the older parameter that is at odds with it."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 
-from app.readiness.finding import Fix
-from app.units import GIB
-from detectors.facts import KernelFacts
+from app.readiness.bootparams import CommandLine, number
+from app.readiness.case import Case
+from app.readiness.finding import Finding, Fix
+from app.readiness.gtt import apus, solution_of
+from app.readiness.parameters import COMMAND_LINE, GTTSIZE_DEPRECATED_SINCE, line_fix, solution_fix, version_of
+from app.units import GIB, MIB, bytes_text
+from detectors.facts import KernelFacts, ModuleOption
 
-# At most this share of the memory, and this much left for the rest of a desktop: AMD's own tool warns above 90 %,
-# and a 125 GiB machine given 124 was seen to freeze.
-_MOST_SHARE = 0.90
-_DESKTOP_BYTES = 8 * GIB
-# The compute driver refuses more than MemTotal - MemTotal/64 - 1.5 GiB (amdgpu_amdkfd_gpuvm.c).
-_KFD_SHARE = 63 / 64
-_KFD_BYTES = 3 * GIB // 2
+_GTTSIZE = "amdgpu.gttsize"
 
 
-def target_bytes(memory_bytes: int) -> int:
-    """The GTT size to aim at, in whole GiB: 112 GiB of a machine that shows 125."""
-    bounds = (
-        _MOST_SHARE * memory_bytes,
-        memory_bytes - _DESKTOP_BYTES,
-        _KFD_SHARE * memory_bytes - _KFD_BYTES,
-    )
-    return max(0, math.floor(min(bounds) / GIB)) * GIB
-
-
-def limit_fix(kernel: KernelFacts | None, limit_bytes: int) -> Fix:
-    """The commands that set `pages_limit` on this system, and take a `gttsize` out of its way.
-
-    Args:
-        kernel: the kernel's facts; without them the parameter is named and the rest left to the reader.
-        limit_bytes: what the GPU is to be allowed.
-    """
-    pages = limit_bytes // (kernel.page_bytes if kernel else 4096)
-    module = (kernel.ttm_module if kernel else None) or "ttm"
-    line = (kernel.command_line if kernel else None) or ""
-    present = f"{module}.pages_limit=" in line
-    text, undo = _commands(kernel.distribution_family if kernel else None, module, pages, present)
-    if "amdgpu.gttsize=" in line and "amdgpu.gttsize" not in text:
-        text += f"\n# and take amdgpu.gttsize off the command line: {removal(kernel, 'amdgpu.gttsize')}"
-    if kernel is not None and kernel.container is not None:
-        text = "# on the host, not in the container:\n" + text
-    verify = f"cat /sys/module/{module}/parameters/pages_limit; cat /sys/class/drm/card*/device/mem_info_gtt_total"
-    return Fix(text, undo, verify, reboot=True)
-
-
-def removal(kernel: KernelFacts | None, name: str) -> str:
-    """How a parameter is taken off the kernel's command line on this system."""
-    family = kernel.distribution_family if kernel else None
-    where = "on the host, " if kernel and kernel.container else ""
-    return where + {
-        "fedora": f'sudo grubby --update-kernel=ALL --remove-args="{name}"',
-        "ostree": f"sudo rpm-ostree kargs --delete-if-present={_word(kernel, name)}",
-        "pop": f'sudo kernelstub -d "{_word(kernel, name)}"',
-        "debian": "delete it in /etc/default/grub, then: sudo update-grub",
-        "arch": _ARCH_EDIT.format(what=f"delete {name}"),
-        "nixos": "delete it from boot.kernelParams, then: sudo nixos-rebuild boot",
-        "suse": f'sudo update-bootloader --del-option "{_word(kernel, name)}" && sudo update-bootloader --refresh',
-    }.get(family or "", "delete it where your boot loader keeps the kernel's command line")
-
-
-_ARCH_EDIT = (
-    "{what} where the boot loader keeps it: /etc/default/grub, then sudo grub-mkconfig -o /boot/grub/grub.cfg; "
-    "systemd-boot: the options line in /boot/loader/entries/*.conf; a unified image: /etc/kernel/cmdline, then "
-    "sudo mkinitcpio -P; Limine: /etc/default/limine, then sudo limine-update"
-)
-
-
-def _word(kernel: KernelFacts | None, name: str) -> str:
-    """The whole word as it stands on the command line: some tools remove by name and value only."""
-    words = ((kernel.command_line if kernel else None) or "").split()
-    return next((word for word in words if word.partition("=")[0] == name), name)
-
-
-def _commands(family: str | None, module: str, pages: int, present: bool) -> tuple[str, str]:
-    """What to do and how to undo it. Sources: the distributions' own documentation of kernel parameters."""
-    word = f"{module}.pages_limit={pages}"
-    file = f"/etc/modprobe.d/{module}.conf"
-    write = f"echo 'options {module} pages_limit={pages}' | sudo tee {file}"
-    if family == "debian":
-        rebuild = "sudo update-initramfs -u -k all && sudo reboot"
-        edit = f"set {word} in /etc/default/grub, then: sudo update-grub && sudo reboot"
-        return (edit if present else f"{write} && {rebuild}"), (
-            f"delete {module}.pages_limit in /etc/default/grub, then: sudo update-grub && sudo reboot"
-            if present
-            else f"sudo rm {file} && {rebuild}"
+def check_gttsize(case: Case) -> Iterator[Finding]:
+    """`amdgpu.gttsize`: at odds with TTM's limit it costs memory, and since 6.15 it is on its way out."""
+    kernel = case.kernel
+    option = _option(kernel, "amdgpu", "gttsize")
+    value = number(option.value) if option else None
+    if kernel is None or option is None or value is None or value < 0 or case.wsl:
+        return
+    evidence = f"{option.source} has {_name(option)}={option.value}; kernel {kernel.release}"
+    limit, size = kernel.ttm_pages_limit, value * MIB
+    if limit is not None and size != limit * kernel.page_bytes:
+        module = kernel.ttm_module or "ttm"
+        yield Finding(
+            "amd.gtt.mismatch",
+            "costs",
+            f"{_GTTSIZE} and the limit of TTM disagree",
+            f"{evidence}; {module}'s pages_limit is {limit}, which is {bytes_text(limit * kernel.page_bytes)}",
+            "The driver promises memory that the kernel then does not give; allocations fail under load. The smaller "
+            f"of the two, {bytes_text(min(size, limit * kernel.page_bytes))}, is what can be used.",
+            _fix(case, kernel),
+            abs(size - limit * kernel.page_bytes) / max(size, limit * kernel.page_bytes, 1),
         )
-    if family == "fedora":
-        return (
-            f'sudo grubby --update-kernel=ALL --args="{word}" --remove-args="amdgpu.gttsize" && sudo reboot',
-            f'sudo grubby --update-kernel=ALL --remove-args="{module}.pages_limit" && sudo reboot',
+    elif version_of(kernel.release) >= GTTSIZE_DEPRECATED_SINCE:
+        yield Finding(
+            "amd.gtt.deprecated",
+            "note",
+            f"{_GTTSIZE} is deprecated",
+            evidence,
+            "A coming kernel will ignore it, and the GPU will be back at half of the memory. "
+            "ttm.pages_limit takes its place.",
+            _fix(case, kernel),
         )
-    if family == "ostree":
-        verb = "--replace" if present else "--append-if-missing"
-        return (
-            f"sudo rpm-ostree kargs {verb}={word} && sudo systemctl reboot",
-            f"sudo rpm-ostree kargs --delete-if-present={word} && sudo systemctl reboot",
+
+
+def check_pending(case: Case) -> Iterator[Finding]:
+    """A limit that was written down but is not in effect: an initramfs that was not rebuilt, a reboot to come."""
+    kernel = case.kernel
+    if kernel is None or case.wsl or kernel.ttm_module is None:
+        return
+    option = _option(kernel, kernel.ttm_module, "pages_limit")
+    configured = number(option.value) if option else None
+    live = kernel.ttm_pages_limit
+    if option is not None and configured is not None and live is None:
+        yield Finding(
+            "amd.ttm.pending",
+            "unknown",
+            "Whether the configured limit of TTM is in effect is not known",
+            f"{option.source} has {_name(option)}={configured}; {case.why_unknown('kernel')}",
+            "A limit counts from the next load of amdgpu on.",
         )
-    if family == "arch":
-        rebuild = "sudo mkinitcpio -P && sudo reboot"
-        if present:
-            return _ARCH_EDIT.format(what=f"set {word}"), _ARCH_EDIT.format(what=f"delete {module}.pages_limit")
-        return f"{write} && {rebuild}", f"sudo rm {file} && {rebuild}"
-    if family == "nixos":
-        return (
-            f'boot.kernelParams = [ "{word}" ];\nsudo nixos-rebuild boot && sudo reboot',
-            f'delete "{word}" from boot.kernelParams\nsudo nixos-rebuild boot && sudo reboot',
+    elif option is not None and configured is not None and configured != live:
+        yield Finding(
+            "amd.ttm.pending",
+            "costs",
+            f"{_name(option)}={configured} is configured and not in effect",
+            f"{option.source}; /sys/module/{option.module}/parameters/pages_limit is {live}",
+            "The initramfs still holds the old options, or the machine was not started again since: "
+            f"{bytes_text((live or 0) * kernel.page_bytes)} instead of {bytes_text(configured * kernel.page_bytes)}.",
+            _fix(case, kernel),
+            0.3,
         )
-    if family == "suse":
-        return (
-            f'sudo update-bootloader --add-option "{word}" && sudo update-bootloader --refresh && sudo reboot\n'
-            f"# with systemd-boot or GRUB2-BLS: add {word} to /etc/kernel/cmdline, then:\n"
-            "# sudo sdbootutil update-all-entries",
-            f'sudo update-bootloader --del-option "{word}" && sudo update-bootloader --refresh && sudo reboot',
+    else:
+        yield from _written_at_run_time(case, kernel)
+
+
+def _written_at_run_time(case: Case, kernel: KernelFacts) -> Iterator[Finding]:
+    """Amdgpu reads the limit once, when it is loaded: a later write to /sys raises nothing."""
+    limit = (kernel.ttm_pages_limit or 0) * kernel.page_bytes
+    for device in apus(case):
+        gtt = device.gtt_bytes
+        if gtt is None or _option(kernel, "amdgpu", "gttsize") is not None or gtt + GIB >= limit:
+            continue
+        if case.memory_bytes is not None and gtt + GIB >= case.memory_bytes:
+            continue  # the driver caps GTT at the memory there is
+        yield Finding(
+            "amd.ttm.pending",
+            "costs",
+            f"TTM's limit of {bytes_text(limit)} came too late for {device.name}",
+            f"pages_limit is {kernel.ttm_pages_limit}, mem_info_gtt_total {bytes_text(gtt)}; no boot parameter is set",
+            "The driver reads the limit once, when it is loaded; what is written to /sys later changes nothing, and "
+            "is gone after a restart.",
+            _fix(case, kernel),
+            (limit - gtt) / limit,
         )
-    if family == "pop":
-        return f'sudo kernelstub -a "{word}" && sudo reboot', f'sudo kernelstub -d "{word}" && sudo reboot'
-    return f"add {word} to the kernel's command line and reboot", f"delete {word} from it and reboot"
+
+
+def _fix(case: Case, kernel: KernelFacts) -> Fix:
+    """The solved parameters; on a machine without an APU, only the old one goes."""
+    for device in apus(case):
+        solution = solution_of(case, device)
+        if solution is not None and solution.limit_bytes > GIB:
+            return solution_fix(solution, kernel)
+    return line_fix(kernel, {}, (_GTTSIZE,))
+
+
+def _option(kernel: KernelFacts | None, module: str, name: str) -> ModuleOption | None:
+    """The configured option that wins; the command line itself where the detector listed none."""
+    if kernel is None:
+        return None
+    found = kernel.option(module, name)
+    if found is None and kernel.command_line:
+        value = CommandLine.parse(kernel.command_line).get(f"{module}.{name}")
+        return ModuleOption(module, name, value, COMMAND_LINE) if value is not None else None
+    return found
+
+
+def _name(option: ModuleOption) -> str:
+    return f"{option.module}.{option.name}"
