@@ -479,8 +479,8 @@ class MoetuneApp(App[int], inherit_bindings=False):
         self.sample = event.sample
 
     def generate(self, prompt: str) -> bool:
-        """Have the engine answer; `False` while it is answering already."""
-        if self.generating or self.engine.status is None:
+        """Have the engine answer; `False` while it is not ready, or is answering already."""
+        if self.generating or self.status is None or self.status.state.name != "READY":
             return False
         self._answer((prompt,))
         return True

@@ -84,9 +84,9 @@ def figures(sample: Sample, last_decode: float | None, timings: Timings | None) 
             _prefill_note(sample, prefill),
         ),
         (
-            "first token",
+            "TTFT",
             "-" if ttft is None else f"{ttft / 1000:.2f}",
-            "s, last request" if ttft is not None else "no request yet",
+            "s to first token" if ttft is not None else "no request yet",
         ),
         (
             "context",
@@ -108,8 +108,8 @@ def figures_line(values: Sequence[tuple[str, str, str]]) -> Content:
     """The figures on one line, for small terminals."""
     parts: list[Content | str | tuple[str, str]] = []
     for name, value, note in values:
-        unit = note if name in ("context", "first token") and value != "-" else ""
-        parts += [(f"{name} ", "$muted"), (value, "bold"), f" {unit.split(',')[0]}".rstrip(), "  "]
+        unit = "s" if name == "TTFT" and value != "-" else note if name == "context" and value != "-" else ""
+        parts += [(f"{name} ", "$muted"), (value, "bold"), f" {unit}".rstrip(), "  "]
     return Content.assemble(*parts[:-1])
 
 

@@ -18,6 +18,7 @@ SEVERITIES = {
     "blocks": ("✗ blocks", "bold $error"),
     "costs": ("! costs ", "bold $warning"),
     "note": ("· note  ", "$primary"),
+    "unknown": ("? open  ", "$secondary"),
     "good": ("✓ good  ", "$success"),
 }
 """Severity -> its word with a glyph, and its style."""
@@ -97,7 +98,7 @@ def _memory_line(machine: Machine, device: Device, pool: MemoryPool | None, widt
     text = f" {used / 2**30:.1f} of {bytes_text(pool.total_bytes)} used"
     if shared and width >= 60:
         text += f", shared with {', '.join(device_name(machine, d.id) for d in shared)}"
-    room = max(4, min(60, width - len(label) - 1 - len(text)))
+    room = max(4, min(80, width - len(label) - 1 - len(text)))
     return Content.assemble(f"{label} ", bar([Part(used, "█", "$primary")], pool.total_bytes, room), text)
 
 

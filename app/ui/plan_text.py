@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MAX_LABEL_CELLS = 24
 """Most cells of the column of device or term names."""
 
+RULER = "layer"
 ATTENTION, EXPERTS, BOTH, NOTHING = "▀", "▄", "█", "·"
 ATTENTION_STYLE, EXPERTS_STYLE = "$accent", "$primary"
 
@@ -43,7 +44,9 @@ def _column(names: Iterable[str]) -> int:
 
 
 def _device_column(planned: PlannedRun) -> int:
-    return _column(device_name(planned.machine, device_id) for device_id in planned.plan.placement.devices)
+    return max(
+        len(RULER) + 1, _column(device_name(planned.machine, device_id) for device_id in planned.plan.placement.devices)
+    )
 
 
 def term_label(name: str, machine: Machine) -> str:
@@ -103,7 +106,7 @@ def placement_lines(planned: PlannedRun, width: int) -> list[Content]:
     room = max(1, min(width - column, count * 2 if count * 2 <= width - column else count))
     stretch = 2 if room == count * 2 else 1
     shown = min(room // stretch, count)
-    ruler = f"{'layer':<{column}}0{count - 1:>{max(1, shown * stretch - 1)}}"
+    ruler = f"{RULER:<{column}}0{count - 1:>{max(1, shown * stretch - 1)}}"
     lines = [Content.styled(ruler, "$muted")]
     for device_id in plan.placement.devices:
         row = layer_cells(plan, device_id, shown)

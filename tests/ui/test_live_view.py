@@ -14,7 +14,7 @@ from app.ui.app import MoetuneApp
 from app.ui.crash import ScreenFailedError
 from app.ui.messages import SampleTaken
 from tests.ui.fakes import FakeBackend, FakeSupervisor
-from tests.ui.reading import screen_text, settle
+from tests.ui.reading import reads, screen_text, settle
 from tests.ui.values import URL, make_record, make_sample
 
 SIZES = [(70, 20), (80, 24), (120, 40), (200, 60)]
@@ -64,11 +64,9 @@ async def test_while_it_starts_the_log_and_the_time_are_shown(planned: PlannedRu
         while app.status is None:
             await pilot.pause()
         engine_of(backend).on_line("load_tensors: offloaded 37/37 layers")
-        await pilot.pause(0.25)
-        text = screen_text(app)
+        text = await reads(pilot, "offloaded 37/37 layers")
         assert "◐ starting" in text
         assert "for 0 s" in text
-        assert "offloaded 37/37 layers" in text
         await pilot.press("s")
         await settle(pilot)
         assert "The engine was stopped." in screen_text(app)
@@ -113,14 +111,23 @@ async def test_a_prompt_streams_its_answer_and_its_figures(planned: PlannedRun, 
         await settle(pilot)
         await pilot.press("p", *"Why tides?", "enter")
         await settle(pilot)
-        await pilot.pause(0.25)
-        text = screen_text(app)
+        text = await reads(pilot, "The moon pulls.")
         assert "› Why tides?" in text
-        assert "The moon pulls." in text
-        assert "first token 1.90 s" in text
+        assert "TTFT 1.90 s" in text
         assert "prefill t/s 625" in text
         assert backend.prompts == ["Why tides?"]
         assert app.screen.query_one("#prompt", Input).value == ""
+
+
+async def test_what_is_typed_ahead_after_p_is_no_command(planned: PlannedRun, backend: FakeBackend) -> None:
+    app = MoetuneApp(planned=planned, launch_now=True, backend=backend)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        for key in "psq":
+            app.simulate_key(key)
+        await settle(pilot)
+        assert engine_of(backend).stops == 0
+        assert app.screen.query_one("#prompt", Input).has_focus
 
 
 async def test_escape_cancels_an_answer_and_then_leaves_the_prompt(planned: PlannedRun, backend: FakeBackend) -> None:
@@ -139,8 +146,7 @@ async def test_escape_cancels_an_answer_and_then_leaves_the_prompt(planned: Plan
         await pilot.press("escape")
         await settle(pilot)
         assert not app.generating
-        await pilot.pause(0.25)
-        assert "(cancelled)" in screen_text(app)
+        await reads(pilot, "(cancelled)")
         await pilot.press("escape", "2")
         await settle(pilot)
         assert app.current_mode == "plan"
@@ -219,10 +225,10 @@ async def test_the_log_takes_the_place_of_the_answer_in_a_small_terminal(
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await pilot.press("g")
-        await pilot.pause(0.25)
-        assert "loading model tensors" in screen_text(app)
+        await reads(pilot, "loading model tensors")
+        assert "Conversation" not in screen_text(app)
         await pilot.press("p")
-        await pilot.pause()
+        await settle(pilot)
         assert "Conversation" in screen_text(app)
 
 
@@ -232,9 +238,12 @@ async def test_a_flood_of_log_lines_is_bounded(planned: PlannedRun, backend: Fak
         await settle(pilot)
         for number in range(10_000):
             engine_of(backend).on_line(f"\x1b[31mline {number}\x1b[0m")
-        await pilot.pause(0.25)
-        assert "line 9999" in screen_text(app)
+        await reads(pilot, "line 9999")
         assert len(app.engine.log) == 2000
+        for number in range(50):
+            engine_of(backend).on_line(f"0.0{number}.000.000 I srv  update_slots: all slots are idle")
+        text = await reads(pilot, "all slots are idle")
+        assert text.count("all slots are idle") == 1
 
 
 # -- leaving, and what was left behind --

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Horizontal, Vertical, VerticalScroll
+from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Digits, Input, Log, Static
 
@@ -17,16 +18,20 @@ from app.ui.engine import LOG_LINES
 from app.ui.screens.base import View
 from app.ui.widgets.chart import Chart
 from app.ui.widgets.panel import TextPanel
+from app.ui.widgets.wrapping import WordWrap
 
 if TYPE_CHECKING:
     from app.errors import MoetuneError
     from app.launch.supervisor import EngineStatus
     from app.telemetry.sample import Sample
 
-PUMP_INTERVAL_S = 0.1
+PUMP_INTERVAL_S = 0.2
 """How often new log lines and new text are written: in batches, so that a chatty engine costs little."""
 ANSWER_CHARACTERS = 8000
 """How much of the conversation is kept on the screen."""
+SHOWN_SAMPLES = 600
+"""More than the widest chart has room for."""
+MIN_ANSWER_COLUMNS = 8
 FIGURES = ("decode", "prefill", "first-token", "context")
 
 
@@ -41,15 +46,21 @@ class Figure(Vertical):
 
     def show(self, name: str, value: str, note: str) -> None:
         """Write all three."""
-        self.query_one(".figure-name", Static).update(name)
+        if (name, value, note) == self.shown:
+            return
+        self.shown = (name, value, note)
+        self.query_one(".figure-name", Static).update(name, layout=False)
         self.query_one(Digits).update(value)
-        self.query_one(".figure-note", Static).update(note)
+        self.query_one(".figure-note", Static).update(note, layout=False)
+
+    shown = ("", "", "")
 
 
 class LiveView(View):
     """The engine: state, speed, devices, conversation, log."""
 
     MODE = "live"
+    AUTO_FOCUS = ""  # no pane and no field takes the keys until one is asked for
     HELP_FILE = "live.md"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "app.stop_engine", "Stop", tooltip="Stop the engine.", id="live.stop"),
@@ -90,8 +101,7 @@ class LiveView(View):
             yield TextPanel(id="devices-load")
         with Container(id="panes"):
             with Vertical(id="conversation"):
-                with VerticalScroll(id="answer-scroll", can_focus=False):
-                    yield Static("", id="answer")
+                yield Log(id="answer", highlight=False)
                 yield Input(placeholder="p: type a prompt, Enter sends it", id="prompt")
             yield Log(id="log", max_lines=LOG_LINES, highlight=False)
 
@@ -99,11 +109,11 @@ class LiveView(View):
         """Follow the engine."""
         self._written = 0
         self._answer = ""
+        self._wrap = WordWrap(80)
         self._last_decode: float | None = None
         self.query_one("#log", Log).border_title = "Engine log"
         self.query_one("#conversation").border_title = "Conversation"
         self.query_one("#devices-load").border_title = "Devices"
-        self.query_one("#answer-scroll", VerticalScroll).anchor()
         self.watch(self.app, "status", self._show_status)
         self.watch(self.app, "engine_error", self._show_refusal)
         self.watch(self.app, "sample", self._show_sample)
@@ -137,6 +147,8 @@ class LiveView(View):
         self._show_notice()
 
     def _show_clock(self) -> None:
+        if not self.is_current:
+            return
         app, status = self.moetune, self.moetune.status
         seconds = time.monotonic() - status.since if status is not None else 0.0
         url = status.url if status is not None else None
@@ -187,8 +199,8 @@ class LiveView(View):
             for name, (title, value, note) in zip(FIGURES, values, strict=True):
                 self.query_one(f"#figure-{name}", Figure).show(title, value, note)
         else:
-            self.query_one("#figures-line", Static).update(live_text.figures_line(values))
-        history = app.engine.history
+            self.query_one("#figures-line", Static).update(live_text.figures_line(values), layout=False)
+        history = list(islice(reversed(app.engine.history), SHOWN_SAMPLES))[::-1]
         self.query_one("#decode-chart", Chart).show([s.decode_tps for s in history], app.predicted_band)
         self.query_one("#prefill-chart", Chart).show([s.prefill_tps for s in history])
         machine = app.machine_shown
@@ -201,16 +213,23 @@ class LiveView(View):
 
     def on_screen_resume(self) -> None:
         """Draw what came while another view was shown."""
+        self._show_clock()
         self._show_sample(self.moetune.sample)
 
     def on_resize(self) -> None:
         """The figures change their form with the size."""
-        self.call_after_refresh(lambda: self._show_sample(self.moetune.sample))
+        self.call_after_refresh(self._after_resize)
+
+    def _after_resize(self) -> None:
+        self._show_sample(self.moetune.sample)
+        self._write_answer("")
 
     # -- text ------------------------------------------------------------------------------------------------------
 
     def _pump(self) -> None:
-        """Write what has come since the last time."""
+        """Write what has come since the last time. Behind a dialog nothing is drawn: it would cost a whole screen."""
+        if not self.is_current:
+            return
         engine = self.moetune.engine
         fresh = engine.log_count - self._written
         if fresh:
@@ -226,11 +245,21 @@ class LiveView(View):
             self._write_answer("".join(pieces))
 
     def _write_answer(self, text: str) -> None:
-        self._answer = (self._answer + live_text.plain_text(text))[-ANSWER_CHARACTERS:]
-        self.query_one("#answer", Static).update(Content(self._answer))
+        text = live_text.plain_text(text)
+        self._answer = (self._answer + text)[-ANSWER_CHARACTERS:]
+        answer = self.query_one("#answer", Log)
+        width = answer.scrollable_content_region.width - 1
+        if width != self._wrap.width and width >= MIN_ANSWER_COLUMNS:
+            self._wrap = WordWrap(width)
+            answer.clear()
+            text = self._answer
+        answer.write(self._wrap.feed(text))
+        if not self.moetune.generating:
+            answer.write(self._wrap.flush())
 
     def _show_generating(self, generating: bool) -> None:
         self.set_class(generating, "-generating")
+        self._write_answer("")
         self.query_one("#conversation").border_subtitle = "answering… Esc cancels" if generating else ""
         self.refresh_bindings()
 
@@ -245,7 +274,8 @@ class LiveView(View):
     def action_prompt(self) -> None:
         """Go to the prompt."""
         self.remove_class("-log-first")
-        self.query_one("#prompt", Input).focus()
+        # at once, unlike focus(): keys that were typed ahead must not be taken for commands
+        self.set_focus(self.query_one("#prompt", Input))
 
     def action_cancel(self) -> None:
         """End the answer, or leave the prompt."""
@@ -256,6 +286,7 @@ class LiveView(View):
 
     def action_toggle_log(self) -> None:
         """Swap log and conversation where there is room for one."""
+        self.set_focus(None)  # Textual would move it from a hidden pane to the prompt, and the keys with it
         self.toggle_class("-log-first")
 
     def action_copy(self) -> None:

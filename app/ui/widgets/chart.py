@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -165,9 +165,17 @@ class Chart(Widget):
 
     def show(self, values: Sequence[float | None], band: Band | None = None) -> None:
         """Draw these values, oldest first."""
+        if not any(value is not None for value in (*values, *self.values)) and band == self.band:
+            return  # still nothing to see
         self.values, self.band = values, band
-        self._strips = None
-        self.refresh()
+        before, self._strips = self._strips, None
+        if before is None or not self.size:
+            self.refresh()
+            return
+        self._strips = self._compute(self.size)
+        changed = [y for y, (old, new) in enumerate(zip(before, self._strips, strict=False)) if old != new]
+        if changed:  # the compositor redraws these rows only: most rows of a chart are blank or band
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
     def notify_style_update(self) -> None:
         """Draw again when the theme changes."""

@@ -38,11 +38,19 @@ class TextPanel(Panel):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._draw: LineMaker = _nothing
+        self._shown: tuple[Content, ...] = ()
 
     def show(self, draw: LineMaker) -> None:
-        """Draw with this function from now on."""
+        """Draw with this function from now on; what looks the same costs no repaint, the same height no layout."""
         self._draw = draw
-        self.refresh(layout=True)
+        width = self.content_size.width
+        if not width:
+            self.refresh(layout=True)
+            return
+        lines = tuple(draw(width))
+        if lines != self._shown:
+            self.refresh(layout=len(lines) != len(self._shown))
+            self._shown = lines
 
     def lines(self, width: int) -> Sequence[Content]:
         """What the function makes."""
