@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from detectors.facts import Basis, Device, MemoryPool, PcieLink, Problem
 from detectors.host import Host
-from detectors.nvml import NOT_SUPPORTED, Answers, ask_nvml, recorded_answers
+from detectors.nvml import NOT_SUPPORTED, Answers, answers_of, recorded_answers
 from detectors.pci import PciGpu, normal_bdf, pci_gpus
 from detectors.pcie import access, asleep, iommu_mode, numa_node, slot_link
 from detectors.registry import Found, Peer, detector
@@ -78,11 +78,10 @@ def detect_nvidia(host: Host) -> Found:
         return Found(problems=slept)
     answers = recording
     if answers is None:
-        nvml = host.nvml()
-        if nvml is None:
-            failed = (Problem("gpu_nvidia", f"NVML cannot be asked: {host.why('nvml')}"),)
-            return Found(problems=failed + _unread(awake) + slept) if expected else Found()
-        answers = ask_nvml(nvml, [gpu.bdf for gpu in awake] if sleeping else None)
+        answers = answers_of(host, [gpu.bdf for gpu in awake] if sleeping else None)
+    if "unavailable" in answers:
+        failed = (Problem("gpu_nvidia", f"NVML cannot be asked: {answers['unavailable']}"),)
+        return Found(problems=failed + _unread(awake) + slept) if expected else Found()
     found = describe(answers, host)
     if not found.devices and not expected:
         return Found()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections import defaultdict
+from collections.abc import Iterator
 
 from detectors.facts import Dimm, MemoryBus
 from detectors.host import Host
@@ -131,22 +132,24 @@ def _by_udev(host: Host) -> tuple[list[Dimm], int | None]:
 
 def _by_smbios(host: Host) -> tuple[list[Dimm], int | None]:
     """The tables themselves; only root may read them."""
-    data = host.data(_SMBIOS) or b""
-    modules: list[Dimm] = []
-    slots = 0
+    slots = [
+        _smbios_module(body, strings)
+        for body, strings in smbios_structures(host.data(_SMBIOS) or b"")
+        if body[0] == 17 and len(body) >= 0x17
+    ]
+    return [module for module in slots if module is not None], len(slots) or None
+
+
+def smbios_structures(data: bytes) -> Iterator[tuple[bytes, list[bytes]]]:
+    """Each structure of the firmware's tables: its formatted area and its strings (SMBIOS specification 3.7, 6.1)."""
     position = 0
     while position + 4 <= len(data):
-        kind, length = data[position], data[position + 1]
-        body = data[position : position + length]
+        length = data[position + 1]
         end = data.find(b"\0\0", position + length)
         if length < 4 or end < 0:
-            break
-        if kind == 17 and length >= 0x17:
-            slots += 1
-            if module := _smbios_module(body, data[position + length : end].split(b"\0")):
-                modules.append(module)
+            return
+        yield data[position : position + length], data[position + length : end].split(b"\0")
         position = end + 2
-    return modules, slots or None
 
 
 def _smbios_module(body: bytes, strings: list[bytes]) -> Dimm | None:

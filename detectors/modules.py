@@ -7,7 +7,7 @@ import re
 from detectors.facts import DriverModule, ModuleOption
 from detectors.host import Host
 
-_SET = ("ttm", "amdttm", "amdgpu", "nvidia", "xe", "i915")
+CONFIGURED = ("ttm", "amdttm", "amdgpu", "nvidia", "xe", "i915")
 _SHOWN = ("amdgpu", "ttm", "amdttm", "nvidia", "xe", "i915", "nouveau", "radeon")
 # What readiness asks of each; all others stay unread.
 _PARAMETERS = {
@@ -18,7 +18,7 @@ _PARAMETERS = {
 # modprobe.d(5): a file in an earlier folder hides one of the same name in a later one.
 _FOLDERS = ("/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d")
 _OPTIONS = re.compile(r"^\s*options\s+(\S+)\s+(.+)$", re.MULTILINE)
-_SYMBOLS = (
+SYMBOLS = (
     "CONFIG_HSA_AMD", "CONFIG_HSA_AMD_P2P", "CONFIG_PCI_P2PDMA", "CONFIG_DMABUF_MOVE_NOTIFY",
     "CONFIG_IOMMU_DEFAULT_DMA_LAZY", "CONFIG_IOMMU_DEFAULT_PASSTHROUGH", "CONFIG_NUMA_BALANCING",
 )  # fmt: skip
@@ -46,7 +46,7 @@ def module_options(host: Host, command_line: str | None) -> tuple[ModuleOption, 
 
 def _words(module: str, words: list[str], source: str) -> list[ModuleOption]:
     name = module.replace("-", "_")
-    if name not in _SET:
+    if name not in CONFIGURED:
         return []
     pairs = (word.partition("=") for word in words)
     return [ModuleOption(name, key.replace("-", "_"), value, source) for key, equals, value in pairs if equals]
@@ -104,7 +104,7 @@ def _unpacked(data: bytes) -> str:
 
 def _symbols(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for symbol in _SYMBOLS:
+    for symbol in SYMBOLS:
         if match := re.search(rf"^{symbol}=([ym])$", text, re.MULTILINE):
             found[symbol] = match[1]
         elif re.search(rf"^# {symbol} is not set$", text, re.MULTILINE):

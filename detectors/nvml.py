@@ -82,6 +82,12 @@ def ask_nvml(nvml: Library, bus_ids: Iterable[str] | None = None) -> Answers:
         _answer(nvml, nvml.nvmlShutdown)
 
 
+def answers_of(host: Host, bus_ids: Iterable[str] | None = None) -> Answers:
+    """This machine's answers; `{"unavailable": why}` where the library cannot be asked."""
+    found = host.ask("nvml", *(bus_ids or ()))
+    return found if isinstance(found, dict) else {"unavailable": "its answers are not in the recording"}
+
+
 def recorded_answers(host: Host) -> Answers | None:
     """A recorded host's answers; `None` where there is no recording. One that is damaged is an unknown error."""
     text = None if host.live else host.text(NVML)

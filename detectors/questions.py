@@ -79,6 +79,16 @@ def _cpu_probe(host: Host) -> str | None:
     return host.run([sys.executable, "-I", "-S", script], timeout_s=2.0)
 
 
+def _nvml(host: Host, *bus_ids: str) -> object:
+    """NVIDIA's library; its answers are a value of their own, see `detectors.nvml`."""
+    from detectors.nvml import ask_nvml
+
+    library = host.nvml()
+    if library is None:
+        return {"unavailable": host.why("nvml")}
+    return ask_nvml(library, bus_ids or None)
+
+
 def _windows_memory(host: Host) -> list[int] | None:
     """Total and available bytes of physical memory by GlobalMemoryStatusEx (Windows only)."""
     import ctypes
@@ -101,5 +111,6 @@ _QUESTIONS: dict[str, Callable[..., object]] = {
     "groups": _groups,
     "access": _access,
     "cpu_probe": _cpu_probe,
+    "nvml": _nvml,
     "windows_memory": _windows_memory,
 }
