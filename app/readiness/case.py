@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.readiness.finding import Finding
-from app.solver.model import ModelShape
-from app.solver.plan import Plan
 from detectors.facts import Cpu, Device, KernelFacts, Machine
+
+if TYPE_CHECKING:  # a check without a plan needs none of it
+    from app.solver.model import ModelShape
+    from app.solver.plan import Plan
 
 STRIX_HALO = "gfx1151"
 STRIX_HALO_PCI = "1002:1586"

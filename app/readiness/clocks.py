@@ -22,7 +22,7 @@ _TIP = (
 def check_power(case: Case) -> Iterator[Finding]:
     """Governor and energy preference, read the way the driver means them; mains or battery."""
     cpu = case.cpu
-    if cpu is None or case.hypervisor or case.wsl:
+    if cpu is None or case.hypervisor or case.wsl or not case.uses_ram:
         return
     power = cpu.power
     if power is None or (power.driver is None and power.governor is None):

@@ -61,12 +61,12 @@ def check_amx(case: Case) -> Iterator[Finding]:
 
 
 def _present(case: Case, amx: Amx | None, evidence: str) -> Finding:
-    if amx is None or amx.granted:
+    if amx is not None and amx.granted:
         reason = "Its matrix units speed up prompts through experts that live on the CPU."
         return Finding("cpu.amx", "good", "The CPU has AMX", evidence, reason)
-    if amx.granted is None and amx.kernel_supports is None:
+    if amx is None or (amx.granted is None and amx.kernel_supports is None):
         reason = "Programs have to ask the kernel for AMX; whether it grants it was not tried."
-        why = amx.why or "it cannot be tried on a recorded machine"
+        why = (amx.why if amx else "") or "it was not tried"
         return Finding("cpu.amx", "unknown", "The CPU has AMX; whether programs get it is not known", why, reason)
     if amx.kernel_supports is False:
         release = case.kernel.release if case.kernel else "unknown"

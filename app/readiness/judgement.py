@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from app.readiness import (
     amd,
     clocks,
@@ -20,9 +22,11 @@ from app.readiness import (
 )
 from app.readiness.case import Case, Check
 from app.readiness.finding import SEVERITIES, Finding
-from app.solver.model import ModelShape
-from app.solver.plan import Plan
 from detectors.facts import Machine
+
+if TYPE_CHECKING:
+    from app.solver.model import ModelShape
+    from app.solver.plan import Plan
 
 # Findings that cost alike keep this order.
 CHECKS: tuple[Check, ...] = (

@@ -101,7 +101,7 @@ def check_hugepages(case: Case) -> Iterator[Finding]:
     elif size > _RESERVED_SHARE * facts.total_bytes:
         title = f"{bytes_text(size)} are set aside as huge pages"
         reason = "Engines do not use them, and nothing else may."
-        yield Finding("mem.hugepages", "costs", title, evidence, reason, fix, size / max(size, facts.total_bytes))
+        yield Finding("mem.hugepages", "costs", title, evidence, reason, fix, size / max(size, facts.total_bytes, 1))
     elif unified is not None:
         reason = "llama.cpp sees the whole memory of the unified GPU."
         yield Finding("mem.hugepages.uma", "good", "No huge pages are set aside", evidence, reason)

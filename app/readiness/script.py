@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from hashlib import sha256
 
 from app.readiness.finding import Finding
 from app.readiness.steps import Step
@@ -130,6 +129,8 @@ def fix_script(findings: Sequence[Finding], machine: Machine) -> str:
     chosen = [finding for finding in findings if finding.fix is not None and finding.severity != "good"]
     steps = tuple(dict.fromkeys(step for f in chosen if f.fix for step in f.fix.steps if step.kind != "by hand"))
     body = _functions(chosen, steps)
+    from hashlib import sha256
+
     key = sha256(body.encode()).hexdigest()[:12]
     host = _comment(machine.host_name) or "this host"
     reboot = any(f.fix and f.fix.reboot and f.fix.steps for f in chosen)

@@ -12,11 +12,9 @@ from detectors.facts import (
     Access,
     Amx,
     CoreType,
-    Cpu,
     CpuPower,
     Device,
     Dimm,
-    KernelFacts,
     Link,
     Machine,
     MemoryBus,
@@ -28,37 +26,12 @@ from detectors.facts import (
     Problem,
     SwapArea,
 )
-
-CPU = Cpu("AMD Ryzen 9 9950X", "AuthenticAMD", "x86_64", 1, 16, 32, isa=("avx2", "avx512f"))
-KERNEL = KernelFacts(
-    "6.18.4", "ro quiet", "Debian", distribution_family="debian", ttm_module="ttm", firmware_version="20260110-1"
-)
-APU = Device(
-    "gpu:0000:c5:00.0", "igpu", "Radeon 8060S", "AMD", "ram", pci_bdf="0000:c5:00.0", arch="gfx1151", kfd_node=1,
-    gtt_bytes=112 * GIB, carveout_bytes=GIB // 2, iommu="off",
-)  # fmt: skip
-CARD = Device(
-    "gpu:0000:03:00.0", "dgpu", "Radeon PRO W7900", "AMD", "vram:0000:03:00.0", pci_bdf="0000:03:00.0", arch="gfx1100",
-    kfd_node=2, visible_vram_bytes=48 * GIB, link=PcieLink(16.0, 16, 16.0, 16, 16.0, 16), iommu="DMA-FQ",
-)  # fmt: skip
-GEFORCE = Device(
-    "gpu:0000:01:00.0", "dgpu", "GeForce RTX 4090", "NVIDIA", "vram:0000:01:00.0", pci_bdf="0000:01:00.0",
-    arch="sm_89", visible_vram_bytes=32 * GIB, link=PcieLink(16.0, 16, 16.0, 16), power_limit_w=450,
-    power_default_w=450, persistence=True, ecc=False,
-)  # fmt: skip
-
-
-def _machine(*devices: Device, memory: int = 125 * GIB, **facts: object) -> Machine:
-    pools = [MemoryPool("ram", "System memory", memory, None)]
-    pools += [MemoryPool(d.pool_id, d.name, 48 * GIB if d.vendor == "AMD" else 24 * GIB, None) for d in devices
-              if d.pool_id != "ram"]  # fmt: skip
-    base = Machine("host", pools=tuple(pools), devices=devices, kernel=KERNEL, memory=MemoryFacts(memory))
-    return replace(base, **facts)  # type: ignore[arg-type]  # the fields are named in the calls
+from tests.readiness.machines import APU, CARD, CPU, GEFORCE, KERNEL, machine_with
 
 
 def _apu(gtt: int | None, memory: int = 125 * GIB, **kernel: object) -> Machine:
     facts = replace(KERNEL, **kernel)  # type: ignore[arg-type]  # as above
-    return _machine(replace(APU, gtt_bytes=gtt), memory=memory, kernel=facts)
+    return machine_with(replace(APU, gtt_bytes=gtt), memory=memory, kernel=facts)
 
 
 def _kernel(**facts: object) -> Machine:
@@ -223,20 +196,22 @@ def test_firmware(version: str | None, finding: str, severity: str) -> None:
 @pytest.mark.parametrize(("gib", "severity"), [(0.5, "good"), (4, "good"), (48, "note"), (None, "unknown")])
 def test_carve_out(gib: float | None, severity: str) -> None:
     apu = replace(APU, carveout_bytes=None if gib is None else int(gib * GIB))
-    assert _severity(_machine(apu), "amd.uma.carveout") == severity
+    assert _severity(machine_with(apu), "amd.uma.carveout") == severity
 
 
 @pytest.mark.parametrize(
     ("iommu", "severity"), [("off", "good"), ("DMA-FQ", "note"), ("identity", "note"), (None, "unknown")]
 )
 def test_the_iommu_is_never_more_than_a_tip(iommu: str | None, severity: str) -> None:
-    finding = _one(_machine(replace(APU, iommu=iommu)), "iommu.tip")
+    finding = _one(machine_with(replace(APU, iommu=iommu)), "iommu.tip")
     assert finding.severity == severity
     assert finding.fix is None or "amd_iommu=off" in finding.fix.text
 
 
 def test_the_tip_names_the_npu_that_it_would_take_away() -> None:
-    machine = _machine(replace(APU, iommu="DMA"), kernel=replace(KERNEL, npu="1022:17f0", command_line="ro iommu=pt"))
+    machine = machine_with(
+        replace(APU, iommu="DMA"), kernel=replace(KERNEL, npu="1022:17f0", command_line="ro iommu=pt")
+    )
     finding = _one(machine, "iommu.tip")
     assert "loses its NPU" in finding.title
     assert finding.fix is not None
@@ -246,7 +221,7 @@ def test_the_tip_names_the_npu_that_it_would_take_away() -> None:
 def _pair(peer: bool | None, why: str = "", **kernel: object) -> Machine:
     link = Link(CARD.id, APU.id, 7.9, None, peer, "driver", why=why)
     facts = replace(KERNEL, **kernel)  # type: ignore[arg-type]  # as above
-    return _machine(CARD, APU, links=(link,), kernel=facts)
+    return machine_with(CARD, APU, links=(link,), kernel=facts)
 
 
 @pytest.mark.parametrize(("peer", "severity"), [(True, "good"), (False, "note"), (None, "unknown")])
@@ -278,8 +253,8 @@ def test_a_symbol_that_is_gone_is_not_missed(release: str, named: bool) -> None:
 
 
 def test_a_gpu_the_compute_driver_does_not_list_is_named() -> None:
-    assert _severity(_machine(APU, replace(CARD, kfd_node=None)), "amd.kfd") == "note"
-    assert not _all(_machine(APU, CARD), "amd.kfd")
+    assert _severity(machine_with(APU, replace(CARD, kfd_node=None)), "amd.kfd") == "note"
+    assert not _all(machine_with(APU, CARD), "amd.kfd")
 
 
 # --- PCI Express -----------------------------------------------------------------------------------------
@@ -298,22 +273,22 @@ def test_a_gpu_the_compute_driver_does_not_list_is_named() -> None:
     ],
 )
 def test_lanes(link: PcieLink | None, severity: str) -> None:
-    assert _one(_machine(replace(CARD, link=link)), "pcie.width").severity == severity
+    assert _one(machine_with(replace(CARD, link=link)), "pcie.width").severity == severity
 
 
 @pytest.mark.parametrize(("gib", "severity"), [(48, "good"), (0.25, "costs"), (None, "unknown")])
 def test_resizable_bar(gib: float | None, severity: str) -> None:
     card = replace(CARD, visible_vram_bytes=None if gib is None else int(gib * GIB))
-    assert _one(_machine(card), "pcie.rebar").severity == severity
+    assert _one(machine_with(card), "pcie.rebar").severity == severity
 
 
 def test_an_arc_card_loses_most_without_it() -> None:
     arc = replace(CARD, vendor="Intel", visible_vram_bytes=GIB // 4, name="Arc B580")
-    assert _one(_machine(arc), "pcie.rebar").cost_share == 0.5
+    assert _one(machine_with(arc), "pcie.rebar").cost_share == 0.5
 
 
 def test_in_a_virtual_machine_the_bar_is_for_the_host() -> None:
-    machine = _machine(replace(CARD, visible_vram_bytes=GIB // 4), kernel=replace(KERNEL, virtual_machine="KVM"))
+    machine = machine_with(replace(CARD, visible_vram_bytes=GIB // 4), kernel=replace(KERNEL, virtual_machine="KVM"))
     fix = _one(machine, "pcie.rebar").fix
     assert fix is not None
     assert "the firmware of the host" in fix.text
@@ -481,8 +456,7 @@ def test_paging(facts: dict[str, object], finding: str, severity: str | None) ->
 def test_huge_pages_mislead_on_unified_cuda(count: int | None, severity: str | None) -> None:
     gb10 = replace(GEFORCE, kind="igpu", pool_id="ram", name="GB10")
     facts = MemoryFacts(119 * GIB, hugepages_total=count, hugepage_bytes=2 << 20)
-    assert _severity(_machine(gb10, memory=119 * GIB) if count is None else replace(_machine(gb10), memory=facts),
-                     "mem.hugepages.uma") == severity  # fmt: skip
+    assert _severity(replace(machine_with(gb10), memory=facts), "mem.hugepages.uma") == severity
 
 
 # --- NVIDIA ----------------------------------------------------------------------------------------------
@@ -521,7 +495,7 @@ def test_a_single_fact_that_is_denied_blocks_nothing() -> None:
 )
 def test_settings_of_a_card(facts: dict[str, object], finding: str, severity: str | None) -> None:
     card = replace(GEFORCE, **facts)  # type: ignore[arg-type]  # as above
-    assert _severity(_machine(card), finding) == severity
+    assert _severity(machine_with(card), finding) == severity
 
 
 # --- the system around it --------------------------------------------------------------------------------
@@ -539,7 +513,7 @@ def test_no_gpu_names_the_failures_that_led_to_it() -> None:
 )
 def test_device_files(granted: tuple[bool | None, bool | None], severity: str) -> None:
     access = (Access("/dev/dri/renderD128", granted[0], "render"), Access("/dev/kfd", granted[1], "render"))
-    found = _all(_machine(replace(CARD, access=access)), "gpu.access")
+    found = _all(machine_with(replace(CARD, access=access)), "gpu.access")
     assert found[0].severity == severity
     for finding in found:
         assert (finding.fix is not None) == (severity in ("blocks", "costs"))
@@ -547,13 +521,13 @@ def test_device_files(granted: tuple[bool | None, bool | None], severity: str) -
 
 def test_joining_a_group_adds_the_person_not_root() -> None:
     access = (Access("/dev/dri/renderD128", False, "render"),)
-    fix = _one(_machine(replace(CARD, access=access)), "gpu.access").fix
+    fix = _one(machine_with(replace(CARD, access=access)), "gpu.access").fix
     assert fix is not None
     assert 'sudo usermod -aG render,video "${SUDO_USER:-$(id -un)}"' in fix.text
 
 
 def test_a_sleeping_card_is_named() -> None:
-    machine = _machine(replace(CARD, asleep=True, link=None))
+    machine = machine_with(replace(CARD, asleep=True, link=None))
     assert _severity(machine, "gpu.asleep") == "note"
     assert "asleep" in _one(machine, "pcie.width").evidence
 
@@ -572,7 +546,7 @@ def test_where_this_runs(kernel: dict[str, object], finding: str) -> None:
 
 
 def test_the_most_costly_comes_first() -> None:
-    machine = _machine(replace(APU, gtt_bytes=62 * GIB), replace(CARD, visible_vram_bytes=GIB // 4), cpu=CPU)
+    machine = machine_with(replace(APU, gtt_bytes=62 * GIB), replace(CARD, visible_vram_bytes=GIB // 4), cpu=CPU)
     findings = judge(machine)
     order = ["blocks", "costs", "note", "unknown", "good"]
     keys = [(order.index(finding.severity), -finding.cost_share) for finding in findings]
