@@ -120,7 +120,7 @@ class LiveView(View):
         self.watch(self.app, "timings", self._show_timings)
         self.watch(self.app, "generating", self._show_generating)
         self.set_interval(PUMP_INTERVAL_S, self._pump)
-        self.set_interval(1.0, self._show_clock)
+        self.set_interval(1.0, self._tick)
         self.set_focus(None)
 
     # -- state -----------------------------------------------------------------------------------------------------
@@ -145,6 +145,10 @@ class LiveView(View):
 
     def _show_refusal(self, error: MoetuneError | None) -> None:
         self._show_notice()
+
+    def _tick(self) -> None:
+        if self.state != "READY":  # then the samples carry the clock along: one redraw, not two
+            self._show_clock()
 
     def _show_clock(self) -> None:
         if not self.is_current:
@@ -191,6 +195,7 @@ class LiveView(View):
     def _show_sample(self, sample: Sample) -> None:
         if not self.is_current:
             return
+        self._show_clock()
         app = self.moetune
         if sample.decode_tps is not None:
             self._last_decode = sample.decode_tps
@@ -213,7 +218,6 @@ class LiveView(View):
 
     def on_screen_resume(self) -> None:
         """Draw what came while another view was shown."""
-        self._show_clock()
         self._show_sample(self.moetune.sample)
 
     def on_resize(self) -> None:

@@ -162,6 +162,7 @@ class Chart(Widget):
         self.band: Band | None = None
         self.values: Sequence[float | None] = ()
         self._strips: list[Strip] | None = None
+        self._line_styles: dict[str, Style] = {}
 
     def show(self, values: Sequence[float | None], band: Band | None = None) -> None:
         """Draw these values, oldest first."""
@@ -181,6 +182,7 @@ class Chart(Widget):
         """Draw again when the theme changes."""
         super().notify_style_update()
         self._strips = None
+        self._line_styles.clear()
 
     def on_resize(self) -> None:
         """Draw for the new size."""
@@ -226,10 +228,13 @@ class Chart(Widget):
             strips.append(Strip(segments))
         axis_text = " " * (gutter + 1) + time_axis(width, width * per_cell * self.interval_s)
         strips.append(Strip([Segment(axis_text, axis)]))
-        return [strip.adjust_cell_length(size.width, self.rich_style) for strip in strips]
+        blank = self.rich_style
+        return [strip.adjust_cell_length(size.width, blank) for strip in strips]
 
     def _style(self, name: str) -> Style:
-        return self.get_component_rich_style(f"chart--{name}")
+        if name not in self._line_styles:
+            self._line_styles[name] = self.get_component_rich_style(f"chart--{name}")
+        return self._line_styles[name]
 
 
 def _band_rows(band: Band | None, scale: Scale, height: int) -> range:
