@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from app.readiness.case import Case, is_strix_halo
 from app.readiness.finding import Finding, Fix
+from app.readiness.gtt import own_bytes
 from app.readiness.packages import firmware_fix, kernel_fix
 from app.readiness.parameters import version_of
 from app.units import GIB, bytes_text
@@ -105,19 +106,21 @@ def check_carveout(case: Case) -> Iterator[Finding]:
             reason = "What is carved out is lost to the CPU, and ROCm uses either it or GTT, not both."
             yield Finding("amd.uma.carveout", "unknown", f"The carve-out of {apu.name} is not known", why, reason)
         elif size > _OEM_CARVEOUT_BYTES:
-            yield _large_carveout(apu, size)
+            yield _large_carveout(case, apu, size)
         else:
             title = f"The firmware keeps only {bytes_text(size)} for the GPU"
             yield Finding("amd.uma.carveout", "good", title, _seen(apu, size), "The rest is shared, as it should be.")
 
 
-def _large_carveout(apu: Device, size: int) -> Finding:
+def _large_carveout(case: Case, apu: Device, size: int) -> Finding:
+    lost = not own_bytes(case, apu)
     return Finding(
         "amd.uma.carveout",
-        "note",
+        "costs" if lost else "note",
         f"The firmware gives {bytes_text(size)} of memory to the GPU alone",
         _seen(apu, size),
-        f"ROCm uses either the carve-out or GTT ({bytes_text(apu.gtt_bytes)}), not both, and the CPU never gets it. "
+        ("This kernel (6.10 to 6.14) lets ROCm use GTT alone: the carve-out is lost to it. " if lost else "")
+        + f"ROCm uses either the carve-out or GTT ({bytes_text(apu.gtt_bytes)}), not both, and the CPU never gets it. "
         "With the smallest carve-out and a raised limit of TTM, all of it can serve both.",
         Fix(
             "in the firmware: set UMA Frame Buffer Size (iGPU memory) to its smallest value (512M or Auto), then run "
@@ -126,6 +129,7 @@ def _large_carveout(apu: Device, size: int) -> Finding:
             f"cat /sys/bus/pci/devices/{apu.pci_bdf}/mem_info_vram_total",
             reboot=True,
         ),
+        0.5 if lost else 0.0,
     )
 
 

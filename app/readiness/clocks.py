@@ -25,20 +25,18 @@ def check_power(case: Case) -> Iterator[Finding]:
     if cpu is None or case.hypervisor or case.wsl or not case.uses_ram:
         return
     power = cpu.power
-    if power is None or (power.driver is None and power.governor is None):
-        yield Finding(
-            "cpu.epp",
-            "unknown",
-            "How the clock is governed is not known",
-            case.why_unknown("cpu"),
-            "A processor that saves power reads memory more slowly.",
-        )
-        return
-    saving, evidence = _saving(power), _seen(power)
-    if power.on_battery:
+    if power is not None and power.on_battery:
         fix = Fix("connect the power supply", "nothing to undo", "cat /sys/class/power_supply/*/online", reboot=False)
         reason = "On battery, firmware and drivers hold clocks and power back, the GPU's as well."
-        yield Finding("cpu.battery", "costs", "The machine runs on battery", evidence, reason, fix, 0.3)
+        yield Finding("cpu.battery", "costs", "The machine runs on battery", _seen(power), reason, fix, 0.3)
+    if power is None or not _is_known(power):
+        why = (power and _seen(power)) or case.why_unknown("cpu")
+        reason = (
+            "A processor that saves power reads memory more slowly. Driver, governor and preference decide together."
+        )
+        yield Finding("cpu.epp", "unknown", "How the clock is governed is not known", why, reason)
+        return
+    saving, evidence = _saving(power), _seen(power)
     if saving:
         yield Finding(
             "cpu.epp",
@@ -60,6 +58,13 @@ def check_power(case: Case) -> Iterator[Finding]:
         yield Finding(
             "cpu.epp", "good", "The processor's clock is not held back", evidence, "It rises when it is needed."
         )
+
+
+def _is_known(power: CpuPower) -> bool:
+    """Whether enough was read to judge: under a dynamic driver, `powersave` alone says nothing."""
+    if power.driver is None or power.governor is None:
+        return False
+    return power.preference is not None or power.governor != "powersave" or bool(_saving(power))
 
 
 def _saving(power: CpuPower) -> str:

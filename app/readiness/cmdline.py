@@ -34,10 +34,21 @@ def check_words(case: Case) -> Iterator[Finding]:
         yield _finding(fault, "/proc/cmdline", _fix(fault, kernel))
     for option, fault in _option_faults(kernel, memory):
         yield _finding(fault, option.source, _file_fix(option, fault))
-    judged = " ".join(word.text for word in line.parameters if is_judged(word.name))
-    if not faults and judged:
+    if not faults:
+        yield from _no_fault(line, kernel, memory)
+
+
+def _no_fault(line: CommandLine, kernel: KernelFacts, memory: int | None) -> Iterator[Finding]:
+    judged = [word for word in line.parameters if is_judged(word.name)]
+    evidence = " ".join(word.text for word in judged)
+    if any(word.name.startswith(("ttm.", "amdttm.")) for word in judged) and (not kernel.ttm_module or memory is None):
+        missing = "the module that amdgpu uses" if not kernel.ttm_module else "the size of the memory"
+        why = f"{evidence}; {missing} is not known"
+        reason = "ttm.* and amdttm.* count for one module each, and in pages."
+        yield Finding("cmdline.lint", "unknown", "Whether the limit of TTM is heeded is not known", why, reason)
+    elif judged:
         reason = "Misspelt, repeated and replaced GPU parameters were looked for."
-        yield Finding("cmdline.lint", "good", "No mistake was found on the kernel's command line", judged, reason)
+        yield Finding("cmdline.lint", "good", "No mistake was found on the kernel's command line", evidence, reason)
 
 
 def _finding(fault: Fault, source: str, fix: Fix | None) -> Finding:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from app.readiness.case import Case
 from app.readiness.finding import Finding
-from app.readiness.parameters import PLAN_MARGIN_BYTES, Solution, solution_fix, solve, target_bytes
+from app.readiness.parameters import PLAN_MARGIN_BYTES, Solution, solution_fix, solve, target_bytes, version_of
 from app.units import GIB, bytes_text
 from detectors.facts import Device
 
@@ -16,6 +16,9 @@ _HALF_TOLERANCE = 0.02
 _TOO_MUCH_SHARE = 0.95
 _LEAST_LEFT_BYTES = 4 * GIB
 _GOOD_SHARE_OF_TARGET = 0.90
+GTT_ONLY_SINCE, LARGER_OF_BOTH_SINCE = (6, 10, 0), (6, 15, 0)
+"""From 6.10 on the compute driver took an APU's memory from GTT alone, however large the carve-out; since 6.15
+(759e764f, also in Ubuntu's 6.14 OEM kernel) from the larger of the two."""
 _CPU_OVER_GPU = 0.5
 """What a Strix Halo's CPU reads of the memory in the time its GPU reads all of it: 100 to 118 GB/s against 212 to 221
 (published measurements)."""
@@ -37,6 +40,14 @@ def solution_of(case: Case, device: Device) -> Solution | None:
     """The parameters for this GPU and plan; `None` where the memory is not known."""
     memory = case.memory_bytes
     return None if memory is None else solve(case.kernel, memory, wanted_bytes(case, device))
+
+
+def own_bytes(case: Case, device: Device) -> int:
+    """What this GPU has without GTT: its carve-out, on kernels whose compute driver uses the larger of the two."""
+    version = version_of(case.kernel.release) if case.kernel else (0, 0, 0)
+    if GTT_ONLY_SINCE <= version < LARGER_OF_BOTH_SINCE:
+        return 0
+    return device.carveout_bytes or 0
 
 
 def check_gtt(case: Case) -> Iterator[Finding]:
@@ -65,6 +76,11 @@ def _for_any(case: Case, device: Device, gtt: int, memory: int) -> Finding:
     if gtt / memory > _TOO_MUCH_SHARE or memory - gtt < _LEAST_LEFT_BYTES:
         return _too_much(case, gtt, memory, evidence)
     target, why = target_bytes(memory)
+    own = own_bytes(case, device)
+    if own >= target:
+        title = f"The GPU has {bytes_text(own)} of its own; the {bytes_text(gtt)} that it may map hardly matter"
+        reason = "The firmware carved out more than the system could spare: see the finding on the carve-out."
+        return Finding("amd.gtt", "note", title, f"{evidence}; mem_info_vram_total is {bytes_text(own)}", reason)
     if gtt >= _GOOD_SHARE_OF_TARGET * target:
         title = f"The GPU may map {bytes_text(gtt)} of the system memory"
         return Finding("amd.gtt", "good", title, evidence, "Large models fit in what the GPU computes from.")
@@ -82,13 +98,13 @@ def _for_any(case: Case, device: Device, gtt: int, memory: int) -> Finding:
 
 
 def _for_plan(case: Case, device: Device, gtt: int, memory: int) -> Finding:
-    wanted = wanted_bytes(case, device) or 0
+    wanted, room = wanted_bytes(case, device) or 0, max(gtt, own_bytes(case, device))
     held, evidence = case.held_bytes(device.id), _evidence(device, gtt, memory)
     target, _ = target_bytes(memory, wanted)
     if gtt / memory > _TOO_MUCH_SHARE or memory - gtt < _LEAST_LEFT_BYTES:
         return _too_much(case, gtt, memory, evidence)
-    if wanted + PLAN_MARGIN_BYTES <= gtt:
-        title = f"The plan's {bytes_text(wanted)} fit in the {bytes_text(gtt)} that the GPU may map"
+    if wanted + PLAN_MARGIN_BYTES <= room:
+        title = f"The plan's {bytes_text(wanted)} fit in the {bytes_text(room)} that the GPU may use"
         return Finding("amd.gtt", "good", title, evidence, "Nothing has to be left to the CPU for want of memory.")
     fix = solution_fix(solve(case.kernel, memory, wanted), case.kernel)
     if held > gtt + (device.carveout_bytes or 0):

@@ -162,6 +162,14 @@ def test_in_a_container_the_fix_is_for_the_host() -> None:
     assert {step.kind for step in fix.steps} == {"by hand"}
 
 
+@pytest.mark.parametrize(("release", "severity", "gtt"), [("6.12.107", "costs", "costs"), ("6.18.4", "note", "note")])
+def test_a_large_carve_out_is_lost_to_kernels_that_use_gtt_alone(release: str, severity: str, gtt: str) -> None:
+    apu = replace(APU, carveout_bytes=96 * GIB, gtt_bytes=15 * GIB)
+    machine = machine_with(apu, memory=31 * GIB, kernel=replace(KERNEL, release=release))
+    assert _severity(machine, "amd.uma.carveout") == severity
+    assert next(f.severity for f in judge(machine) if f.id.startswith("amd.gtt")) == gtt
+
+
 # --- AMD -------------------------------------------------------------------------------------------------
 
 

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import random
 from dataclasses import fields, is_dataclass, replace
-from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from app.readiness import SEVERITIES, fix_script, judge
 from detectors.facts import Device, Machine
-from detectors.host import Host
 from detectors.registry import detect
+from tests.fixtures.synthetic.machines import MACHINES, host
 from tests.readiness.machines import APU, CARD, CPU, GEFORCE, machine_with
 
-HOSTS = sorted(p for p in (Path(__file__).parents[1] / "fixtures" / "hosts").iterdir() if p.is_dir())
 WHOLE = machine_with(APU, CARD, GEFORCE, cpu=CPU)
 
 
 @pytest.fixture(scope="module")
-def machines() -> list[Machine]:
-    return [WHOLE, *(detect(Host(path), timeout_s=30) for path in HOSTS)]
+def machines(tmp_path_factory: pytest.TempPathFactory) -> list[Machine]:
+    return [WHOLE, *(detect(host(name, tmp_path_factory.mktemp("host")), timeout_s=60) for name in MACHINES)]
 
 
 def _optional(value: Any) -> list[str]:  # noqa: ANN401  # any of the facts' dataclasses
