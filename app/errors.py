@@ -11,7 +11,7 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """The exit codes of every command, in one place."""
+    """The exit codes of every command, in one place. `check` gives 1 and 2 meanings of their own."""
 
     OK = 0
     FAILED = 1
@@ -32,8 +32,10 @@ class ExitCode(IntEnum):
     """The engine could not be built."""
     BUSY = 9
     """An engine of ours is running already, or another moetune owns it."""
-    NOT_READY = 10
-    """`check` found something that blocks."""
+    COSTS = 1
+    """`check` only: what it found costs speed or memory."""
+    BLOCKS = 2
+    """`check` only: what it found keeps a device or an engine from working."""
     INTERRUPTED = 130
     """Ctrl-C."""
 

@@ -21,7 +21,7 @@ examples:
   moetune demo                              all of it, on a small model made here, without a GPU
 
 exit codes: 0 done, 1 failed, 2 usage, 3 model, 4 does not fit, 5 no engine, 6 engine failed,
-  7 port in use, 8 build failed, 9 busy, 10 not ready, 130 interrupted"""
+  7 port in use, 8 build failed, 9 busy, 130 interrupted; check: 0 ready, 1 costs, 2 blocks"""
 
 _KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("moetune", description=_ABOUT, epilog=_EXAMPLES, formatter_class=raw)
     parser.add_argument("--version", action="store_true", help="print the version")
-    parser.set_defaults(command=_lazily("ui"), model=None)
+    parser.set_defaults(command=_lazily("ui"))
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
 
     def add(name: str, help_text: str, module: str | None = None) -> argparse.ArgumentParser:
@@ -98,11 +98,16 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=_lazily(module or name))
         return sub
 
+    _add_host(parser)
     _add_check(add("check", "What is this machine, and what is wrong with it?"))
     plan = add("plan", "Where should everything go, how fast will it be, and why?")
     _add_planning(plan)
+    _add_host(plan)
     _add_json(plan)
     _add_run(add("run", "Start a model with its best plan, and watch it live."))
+    _add_capture(
+        add("capture", "Save what was read of this machine, scrubbed: for a bug report, or to plan elsewhere.")
+    )
     _add_slice(add("slice", "Write a small GGUF with the true shapes of a model and random weights.", "slicing"))
     _add_runtime(add("runtime", "List the engines, or build llama.cpp for this machine."))
     demo = add("demo", "Run everything once on a small model made here: no GPU, no download.")
@@ -112,19 +117,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_host(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", dest="capture", metavar="FILE", help="a captured machine in place of this one")
+
+
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--measure", action="store_true", help="measure the RAM's read bandwidth first (about 1 s)")
-    parser.add_argument("--root", default="/", metavar="DIR", help="read a recorded machine instead of this one")
+    parser.add_argument("--for", dest="model", metavar="MODEL",
+                        help="judge for the plan of this model: a GGUF file, or a name of `moetune slice`")  # fmt: skip
+    parser.add_argument(
+        "--fix", metavar="SCRIPT", help="write a script that mends what can be mended, to review and run"
+    )
+    _add_host(parser)
+    parser.add_argument("--all", action="store_true", help="show the checks that passed, too")
     parser.add_argument("--no-engines", action="store_true", help="leave the engines out (faster)")
     _add_json(parser)
 
 
 def _add_planning(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a GGUF file (the first part of a split one)")
+    parser.add_argument("model", help="a GGUF file (any part of a split one), or a name that `moetune slice` lists")
     work = parser.add_argument_group("workload")
     work.add_argument("-c", "--context", type=_typed(_positive), default=8192, metavar="N",
                       help="tokens of context per sequence, such as 32K (default 8K)")  # fmt: skip
@@ -155,6 +170,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--orphan", choices=("stop", "adopt"), help="what to do with an engine left by an earlier moetune"
     )
+    _add_json(parser)
+
+
+def _add_capture(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="where to save it: NAME.tar.gz, or a new folder")
     _add_json(parser)
 
 

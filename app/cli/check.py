@@ -5,93 +5,94 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from app.cli.output import narrate, print_json, print_rows
+from app.cli.machine import print_machine
+from app.cli.output import narrate, painted, print_json, print_rows, print_wrapped
 from app.errors import ExitCode, UsageError
 from app.jobs.checking import CheckReport, check, known_machine, measure
-from app.units import bytes_text
-from detectors.facts import Device, Machine
+from app.readiness import Finding, Severity, fix_script
 
-_MARKS = {
-    "blocks": "✗ blocks",
-    "costs": "! costs ",
-    "note": "· note  ",
-    "unknown": "? open  ",
-    "good": "✓ good  ",
+_MARKS: dict[Severity, tuple[str, str]] = {
+    "blocks": ("✗ blocks", "red"),
+    "costs": ("! costs", "yellow"),
+    "note": ("· note", "cyan"),
+    "unknown": ("? open", "dim"),
+    "good": ("✓ good", "green"),
 }
+_MARK_WIDTH = 10
+_INDENT = 2 + _MARK_WIDTH
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the report; NOT_READY when something blocks."""
-    if not Path(arguments.root).is_dir():
-        raise UsageError(f"--root {arguments.root} is not a folder.", hint="Give the folder of a recorded machine.")
+    """Print the report. READY, COSTS or BLOCKS, by the worst finding."""
     if arguments.measure:
-        if arguments.root != "/":
-            raise UsageError("A recorded machine cannot be measured.", hint="Leave out --root or --measure.")
-        narrate("measuring the RAM's read bandwidth ...")
-        if measure(known_machine()) is None:
-            narrate("  n/a: it could not be measured here")
-    report = check(arguments.root, engines=not arguments.no_engines)
+        _measure(arguments.capture)
+    report = check(capture=arguments.capture, engines=not arguments.no_engines, model=arguments.model)
     if arguments.json:
         print_json(report)
     else:
-        _print(report)
-    blocked = any(finding.severity == "blocks" for finding in report.findings)
-    return ExitCode.NOT_READY if blocked else ExitCode.OK
+        _print(report, everything=arguments.all)
+    if arguments.fix:
+        _write_script(report, Path(arguments.fix))
+    severities = {finding.severity for finding in report.findings}
+    return ExitCode.BLOCKS if "blocks" in severities else ExitCode.COSTS if "costs" in severities else ExitCode.OK
 
 
-def _print(report: CheckReport) -> None:
+def _measure(capture: str | None) -> None:
+    if capture is not None:
+        raise UsageError("A captured machine cannot be measured.", hint="Leave out --host or --measure.")
+    narrate("measuring the RAM's read bandwidth ...")
+    if measure(known_machine()) is None:
+        narrate("  n/a: it could not be measured here")
+
+
+def _write_script(report: CheckReport, path: Path) -> None:
+    if path.exists():
+        raise UsageError(f"{path} exists already.", hint="Give --fix a new name.")
+    try:
+        path.write_text(fix_script(report.findings, report.machine), encoding="utf-8")
+        path.chmod(0o755)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.", hint="Choose another place.") from error
+    narrate(f"wrote {path}: read it, then run it; nothing was changed")
+
+
+def _print(report: CheckReport, *, everything: bool) -> None:
     print_machine(report.machine)
-    print("\nFindings")
+    about = f" for {report.judged_for}" if report.judged_for else ""
+    print(painted(f"\nFindings{about}, most costly first", "bold"))
+    good = [finding for finding in report.findings if finding.severity == "good"]
     for finding in report.findings:
-        print(f"  {_MARKS[finding.severity]}  {finding.title}")
-        if finding.severity == "good":
-            continue
-        print(f"             {finding.evidence}")
-        if finding.fix is not None:
-            for line in finding.fix.text.splitlines():
-                print(f"             fix: {line}")
-    if not report.findings:
-        print("  ✓ nothing to mend")
+        if finding.severity != "good" or everything:
+            _print_finding(finding)
+    if good and not everything:
+        word = "check" if len(good) == 1 else "checks"
+        print(f"  {painted('✓ good', 'green')}    {len(good)} {word} passed (--all shows them)")
+    _print_engines(report)
+
+
+def _print_finding(finding: Finding) -> None:
+    mark, style = _MARKS[finding.severity]
+    lead = f"  {mark:<{_MARK_WIDTH}}"
+    print_wrapped(finding.title, _INDENT, painted(lead, style))
+    print_wrapped(finding.evidence, _INDENT)
+    if finding.severity == "good":
+        return
+    print_wrapped(finding.reason, _INDENT)
+    if finding.fix is None:
+        return
+    for label, text in (("fix", finding.fix.text), ("undo", finding.fix.undo), ("verify", finding.fix.verify)):
+        for number, line in enumerate(text.splitlines()):
+            # A command is not wrapped: it is there to be copied.
+            lead = f"{label if number == 0 else '':<7}"
+            print(f"{' ' * _INDENT}{painted(lead, 'bold')}{line}")
+    if finding.fix.reboot and "reboot" not in finding.fix.text:
+        print(f"{' ' * _INDENT}       then reboot")
+
+
+def _print_engines(report: CheckReport) -> None:
     if report.engines is None:
         return
-    print("\nEngines")
-    for engine in report.engines:
-        print_rows([(engine.runtime, f"{engine.version}  {', '.join(engine.backends)}  {engine.path}")])
+    print(painted("\nEngines", "bold"))
+    print_rows([(e.runtime, f"{e.version} · {', '.join(e.backends)} · {e.path}") for e in report.engines])
     if not report.engines:
         print("  none: `moetune runtime build` builds llama.cpp here")
-
-
-def print_machine(machine: Machine) -> None:
-    """The facts as a person wants them: processor, memory, devices, kernel, and what is not known."""
-    rows = []
-    if machine.cpu is not None:
-        cpu = machine.cpu
-        cores = f"{cpu.physical_cores or 'n/a'} cores / {cpu.logical_cpus} threads"
-        rows.append(("CPU", f"{cpu.model} · {cores}" + (f" · {cpu.hypervisor} VM" if cpu.hypervisor else "")))
-        rows.append(("", " ".join(cpu.isa)))
-    for pool in machine.pools:
-        free = f", {bytes_text(pool.available_bytes)} available" if pool.available_bytes is not None else ""
-        rows.append((pool.name, f"{bytes_text(pool.total_bytes)}{free}"))
-    rows.extend((_label(device), _device_text(device)) for device in machine.devices)
-    if machine.kernel is not None:
-        rows.append(("Kernel", f"{machine.kernel.release} · {machine.kernel.distribution or 'n/a'}"))
-    rows.extend((problem.source, f"n/a: {problem.reason}") for problem in machine.problems)
-    print(f"Machine {machine.host_name}")
-    print_rows(rows)
-
-
-def _label(device: Device) -> str:
-    return {"cpu": "CPU memory", "igpu": "iGPU", "dgpu": "dGPU", "remote": "Remote"}[device.kind]
-
-
-def _device_text(device: Device) -> str:
-    if device.bandwidth_gbps is None:
-        speed = "bandwidth n/a"
-        if device.kind == "cpu":
-            speed += ": not measured yet (moetune check --measure)"
-    else:
-        speed = f"{device.bandwidth_gbps:.0f} GB/s ({device.bandwidth_basis})"
-    if device.kind == "cpu":
-        return speed
-    limit = f" · up to {bytes_text(device.limit_bytes)}" if device.limit_bytes is not None else ""
-    return f"{device.name} {device.arch or ''} · {speed}{limit}"

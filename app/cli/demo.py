@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from app.cli.check import print_machine
+from app.cli.machine import print_machine
 from app.cli.output import narrate, print_json
 from app.cli.plan import command_text, print_plan
 from app.cli.signals import run_until_signal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from app.cli.output import print_json, print_rows
+from app.cli.output import painted, print_json, print_rows, print_wrapped
 from app.errors import ExitCode
 from app.jobs.planning import PlannedRun, PlanRequest, make_plan, memory_line
 from app.runtimes.base import Command
@@ -28,6 +28,7 @@ def request_from(arguments: argparse.Namespace) -> PlanRequest:
         threads=arguments.threads,
         engine=arguments.engine,
         port=arguments.port,
+        capture=getattr(arguments, "capture", None),
     )
 
 
@@ -53,7 +54,8 @@ def print_plan(planned: PlannedRun) -> None:
     """The plan as a person wants it, most important first."""
     plan, shape, machine = planned.plan, planned.shape, planned.machine
     kind = f"{shape.expert_used} of {shape.expert_count} experts" if shape.is_moe else "dense"
-    print(f"{shape.name} · {shape.architecture} · {len(shape.layers)} layers, {kind} · {bytes_text(shape.file_bytes)}")
+    size = bytes_text(shape.file_bytes)
+    print(painted(f"{shape.name} · {shape.architecture} · {len(shape.layers)} layers, {kind} · {size}", "bold"))
     print_rows(
         [
             ("Placement", placement_text(machine, plan.placement, shape)),
@@ -61,21 +63,27 @@ def print_plan(planned: PlannedRun) -> None:
             ("Engine", f"{planned.engine.runtime} {planned.engine.version}"),
         ]
     )
-    checked = "asked of the engine" if planned.engine_checked else "by formula"
-    print(f"\nMemory ({checked})")
+    print(painted(f"\nMemory ({'the engine was asked' if planned.engine_checked else 'by formula'})", "bold"))
     rows = []
     for memory in plan.memory:
-        available = f"of {bytes_text(memory.available_bytes)} available" if memory.available_bytes else ""
-        rows.append((machine.device(memory.device_id).name, f"{memory_line(memory)}  {available}"))
+        available = f" (of {bytes_text(memory.available_bytes)} available)" if memory.available_bytes else ""
+        rows.append((machine.device(memory.device_id).label, f"{memory_line(memory)}{available}"))
     print_rows(rows)
-    print(f"\nA token takes {plan.decode.ms_per_token:.1f} ms")
-    for term in sorted(plan.decode.terms, key=lambda term: -term.value):
-        print(f"  {term.value:8.2f} ms  {term.name:<28}  {term.why} ({term.basis})")
+    print(painted(f"\nA token takes {plan.decode.ms_per_token:.1f} ms", "bold"))
+    print_rows(
+        [
+            (f"{term.value:6.2f} ms  {term.name}", f"{term.why} ({term.basis})")
+            for term in sorted(plan.decode.terms, key=lambda term: -term.value)
+        ]
+    )
     if plan.alternatives:
-        print("\nOthers")
+        print(painted("\nOthers", "bold"))
         for other in plan.alternatives:
-            speed = f"{rate_text(other.tokens_per_s)} t/s" if other.tokens_per_s else "–"
-            print(f"  {speed:>10}  {other.label}: {other.why}")
+            speed = f"{rate_text(other.tokens_per_s)} t/s" if other.tokens_per_s else "no"
+            print_wrapped(f"{other.label}: {other.why}", 13, f"  {speed:>9}  ")
     for note in plan.notes:
-        print(f"\nNote: {note}")
-    print(f"\nCommand\n  {command_text(planned.command)}")
+        print_wrapped(f"Note: {note}", 2, "\n")
+    print(painted("\nCommand", "bold"))
+    print(f"  {command_text(planned.command)}")
+    if not planned.launchable:
+        print("\nThis plan cannot be run here: it is for another machine, or the model is not downloaded.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app import store
+from app.errors import NoEngineError, NoFitError, UsageError
 from detectors.facts import Machine
 from detectors.host import Host
 from detectors.registry import detect
@@ -18,19 +19,47 @@ READ_BANDWIDTH = "cpu.read_bandwidth"
 """Name of the stored measurement: GB/s that all cores together read from RAM."""
 
 
+REPORT_VERSION = 1
+"""Of the JSON form of a report; presets/schema/check.json describes it."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckReport:
     """What `moetune check` answers with."""
 
+    version: int
     machine: Machine
     findings: tuple[Finding, ...]
+    """Most costly first."""
     engines: tuple[Engine, ...] | None
     """`None`: not looked for."""
+    judged_for: str | None = None
+    """The model whose plan the findings are about; `None`: the machine as such."""
 
 
-def known_machine(root: str = "/") -> Machine:
-    """Detect the machine and put in what was measured on it before."""
-    return with_measurements(detect(Host(root)), live=root == "/")
+def open_host(capture: str | None = None) -> Host:
+    """This host, or a captured one.
+
+    Raises:
+        UsageError: there is no such capture, or it cannot be read.
+    """
+    if capture is None:
+        return Host()
+    from detectors.capture import CaptureError, open_capture
+
+    try:
+        return open_capture(capture)
+    except CaptureError as error:
+        raise UsageError(f"{error}.", hint="Make one with `moetune capture FILE` on that machine.") from error
+
+
+def known_machine(capture: str | None = None) -> Machine:
+    """Detect the machine and put in what was measured on it before; a captured machine is as it was captured.
+
+    Raises:
+        UsageError: the capture cannot be read.
+    """
+    return with_measurements(detect(open_host(capture)), live=capture is None)
 
 
 def with_measurements(machine: Machine, *, live: bool = True) -> Machine:
@@ -66,14 +95,57 @@ def measure(machine: Machine) -> float | None:
     return bandwidth
 
 
-def check(root: str = "/", *, engines: bool = True) -> CheckReport:
-    """Detect, judge, and list the engines of a live machine."""
-    from app.readiness import judge
+def check(*, capture: str | None = None, engines: bool = True, model: str | None = None) -> CheckReport:
+    """Detect, judge, and hold the engines against the machine.
 
-    machine = known_machine(root)
+    Args:
+        capture: a captured machine in place of this one.
+        engines: look for engines too; never on a captured machine.
+        model: judge for the plan of this model: a file, or a name of the catalogue.
+
+    Raises:
+        MoetuneError: the capture or the model cannot be read.
+    """
+    from app.readiness import SEVERITIES, judge
+
+    machine = known_machine(capture)
+    findings = judge(machine) if model is None else _for_model(machine, model, capture)
     found: tuple[Engine, ...] | None = None
-    if engines and root == "/":
-        from app.runtimes.registry import find_engines
+    if engines and capture is None:
+        found, about_engines = _engines(machine)
+        findings = tuple(
+            sorted((*findings, *about_engines), key=lambda one: (SEVERITIES.index(one.severity), -one.cost_share))
+        )
+    return CheckReport(REPORT_VERSION, machine, findings, found, model)
 
-        found = find_engines(machine=machine)
-    return CheckReport(machine, judge(machine), found)
+
+def _for_model(machine: Machine, model: str, capture: str | None) -> tuple[Finding, ...]:
+    """What matters for the plan of that model; without a plan that fits, for what the model would need."""
+    from app.jobs.planning import PlanRequest, find_model, make_plan
+    from app.readiness import Finding, judge
+
+    shape = find_model(model)
+    try:
+        planned = make_plan(PlanRequest(model=model, capture=capture), machine)
+    except NoFitError as error:
+        lacking = Finding("plan.fit", "blocks", f"{shape.name} does not fit", error.message, error.hint, None, 1.0)
+        return lacking, *judge(machine, shape=shape)
+    except NoEngineError:
+        return judge(machine, shape=shape)
+    return judge(planned.machine, planned.plan, shape=shape)
+
+
+def _engines(machine: Machine) -> tuple[tuple[Engine, ...], tuple[Finding, ...]]:
+    from app.readiness import EngineView, judge_engines
+    from app.runtimes.registry import find_engines
+
+    engines = find_engines(machine=machine)
+    views = [
+        EngineView(
+            f"{engine.runtime} {engine.version} at {engine.path}",
+            engine.backends,
+            tuple(device.device_id for device in engine.devices if device.device_id),
+        )
+        for engine in engines
+    ]
+    return engines, judge_engines(machine, views)

@@ -9,6 +9,7 @@ from app.errors import NoEngineError, UsageError
 from app.jobs.checking import known_machine
 from app.models.gguf import read_header
 from app.models.shape import shape_of
+from app.runtimes.assumed import assumed_engine
 from app.runtimes.base import Command, Engine
 from app.runtimes.registry import engine_at, find_engines, machine_with_remotes, runtimes
 from app.solver.model import KvType, ModelShape, Policy, Workload
@@ -44,6 +45,8 @@ class PlanRequest:
     """Path of the server to use, or `embedded`; `None`: the best one found."""
     port: int = 8080
     """Where the engine is to answer on 127.0.0.1; 0: any free port."""
+    capture: str | None = None
+    """A captured machine to plan for in place of this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class PlannedRun:
     command: Command
     engine_checked: bool
     """Whether the engine itself was asked for the memory of this plan."""
+    launchable: bool = True
+    """Whether this can be run here: the model's file is there, and the machine is this one."""
 
 
 def make_plan(
@@ -69,19 +74,40 @@ def make_plan(
     Raises:
         ModelError, NoEngineError, NoFitError, UsageError: each with what is wrong and what to do.
     """
-    shape = shape_of(read_header(request.model))
-    machine = machine or known_machine()
-    if engines is None or request.rpc:
-        engines = find_engines(request.rpc, machine)
-    engine = choose_engine(engines, request, machine)
+    shape = find_model(request.model)
+    machine = machine or known_machine(request.capture)
+    if request.capture is not None:
+        engine = assumed_engine(machine)
+    else:
+        if engines is None or request.rpc:
+            engines = find_engines(request.rpc, machine)
+        engine = choose_engine(engines, request, machine)
     machine = machine_with_remotes(machine, engine)
     policy = _policy(request, machine, engine)
     plan = solve(machine, shape, request.workload, policy, model_path=str(request.model))
-    plan, checked = _checked(plan, machine, shape, request, policy, engine)
+    launchable = request.capture is None and Path(request.model).exists()
+    checked = False
+    if launchable:
+        plan, checked = _checked(plan, machine, shape, request, policy, engine)
     if note := _unseen_gpus(machine, engine):
         plan = replace(plan, notes=(*plan.notes, note))
     command = runtimes()[engine.runtime].command(plan, engine, port=request.port or _free_port())
-    return PlannedRun(request, machine, shape, engine, plan, command, checked)
+    return PlannedRun(request, machine, shape, engine, plan, command, checked, launchable)
+
+
+def find_model(model: str) -> ModelShape:
+    """The shape of a model file, or of a model of the catalogue that is not downloaded.
+
+    Raises:
+        ModelError: there is no such file and no such name, or the file cannot be used.
+    """
+    from app.models.catalog import find_spec, model_names
+
+    if not Path(model).exists() and model in model_names():
+        from app.models.layout import planned_header
+
+        return shape_of(planned_header(find_spec(model)))
+    return shape_of(read_header(model))
 
 
 def choose_engine(engines: tuple[Engine, ...], request: PlanRequest, machine: Machine | None = None) -> Engine:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.errors import UsageError
 from app.jobs.planning import PlannedRun
 from app.telemetry.sample import Sample, Timings
 
@@ -45,8 +46,14 @@ async def launch(planned: PlannedRun, supervisor: Supervisor) -> None:
     """Start the engine for that plan and return when it answers.
 
     Raises:
+        UsageError: the plan is for another machine, or the model is not downloaded.
         PortInUseError, BusyError, EngineFailedError: nothing is left running.
     """
+    if not planned.launchable:
+        request = planned.request
+        if request.capture is not None:
+            raise UsageError(f"This plan is for the machine captured in {request.capture}.", hint="Run it there.")
+        raise UsageError(f"{request.model} is not downloaded.", hint="Give the path of its GGUF file.")
     decode = planned.plan.decode
     facts: dict[str, object] = {
         "model": planned.plan.model_name,

@@ -13,12 +13,12 @@ from detectors.facts import Machine
 
 def placement_text(machine: Machine, placement: Placement, shape: ModelShape) -> str:
     """`all on A`, or `attention on A, experts: 12 layers A, 24 layers B`."""
-    name = machine.device(placement.attention).name
+    name = machine.device(placement.attention).label
     parts = []
     for device_id in placement.devices:
         layers = [i for i in placement.expert_layers(device_id) if shape.layers[i].expert_bytes]
         if layers:
-            parts.append(f"{len(layers)} on {machine.device(device_id).name}")
+            parts.append(f"{len(layers)} on {machine.device(device_id).label}")
     if not parts or placement.devices == (placement.attention,):
         return f"all on {name}"
     moe_layers = sum(1 for layer in shape.layers if layer.expert_bytes)
@@ -49,7 +49,7 @@ def alternatives(
         found.append(Alternative(placement_text(machine, placement, shape), prediction.tokens_per_s, why))
     for lack in failing:
         label = placement_text(machine, lack.placement, shape)
-        why = f"does not fit {lack.device.name}: {bytes_text(lack.missing_bytes)} too little"
+        why = f"does not fit {lack.device.label}: {bytes_text(lack.missing_bytes)} too little"
         if all(alternative.label != label for alternative in found):
             found.append(Alternative(label, None, why))
     return tuple(found)
@@ -65,7 +65,7 @@ def notes(machine: Machine, shape: ModelShape, placement: Placement, workload: W
     if not shape.is_moe:
         found.append("The model is dense: there are no experts to place.")
     if len(placement.devices) == 1 and len(machine.devices) > 1:
-        name = machine.device(placement.attention).name
+        name = machine.device(placement.attention).label
         found.append(f"One device is enough: {name} holds it all, and a split would only add crossings.")
     return tuple(found)
 

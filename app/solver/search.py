@@ -118,7 +118,7 @@ def _no_fit(machine: Machine, shape: ModelShape, workload: Workload, failing: li
     label = placement_text(machine, closest.placement, shape)
     return NoFitError(
         f"{shape.name} ({bytes_text(shape.file_bytes)}) does not fit: the closest placement, {label}, needs"
-        f" {bytes_text(closest.missing_bytes)} more of {closest.device.name} than its"
+        f" {bytes_text(closest.missing_bytes)} more of {closest.device.label} than its"
         f" {bytes_text(closest.available_bytes)} leaves.",
         hint=f"Free memory, use a smaller quantization, or a shorter context than {workload.context} (--context).",
     )

@@ -118,7 +118,7 @@ def predict_decode(
     terms.append(
         Term(
             "KV cache", kv / bandwidth / 1e6 * factor, "ms",
-            f"{kv / 1e6:.1f} MB of cache at {context} tokens, read by {attention.name}", basis,
+            f"{kv / 1e6:.1f} MB of cache at {context} tokens, read by {attention.label}", basis,
         )
     )  # fmt: skip
     terms.extend(_fixed_terms(shape, placement, attention, machine, threads))
@@ -133,8 +133,10 @@ def _weights_term(name: str, size: int, device: Device, cpu: Cpu | None, threads
     bandwidth, basis = read_bandwidth(device)
     giga = size * 8 / k.BITS_PER_RESIDENT_WEIGHT / 1e9
     value = _reading_ms(size, device, cpu, parameters_g=giga, threads=threads)
-    why = f"{size / 1e6:.0f} MB of weights read from {device.name} at {bandwidth / weight_factor(device, cpu):.0f} GB/s"
-    return Term(f"{name} on {device.name}", value, "ms", why, basis)
+    why = (
+        f"{size / 1e6:.0f} MB of weights read from {device.label} at {bandwidth / weight_factor(device, cpu):.0f} GB/s"
+    )
+    return Term(f"{name} on {device.label}", value, "ms", why, basis)
 
 
 def _expert_terms(
@@ -152,13 +154,13 @@ def _expert_terms(
         value = _reading_ms(touched, owner, machine.cpu, parameters_g=giga, threads=threads)
         why = (
             f"{touched / 1e6:.0f} MB: {shape.expert_used} of {shape.expert_count} experts in {len(layers)} layers,"
-            f" from {owner.name}"
+            f" from {owner.label}"
         )
-        terms.append(Term(f"experts on {owner.name}", value, "ms", why, read_bandwidth(owner)[1]))
+        terms.append(Term(f"experts on {owner.label}", value, "ms", why, read_bandwidth(owner)[1]))
         if device_id != attention.id:
             crossing = crossing_ms(shape, owner, attention) * len(layers)
-            reason = f"{len(layers)} layers go to {owner.name} and come back: copies and waits"
-            terms.append(Term(f"crossing to {owner.name}", crossing, "ms", reason, "estimated"))
+            reason = f"{len(layers)} layers go to {owner.label} and come back: copies and waits"
+            terms.append(Term(f"crossing to {owner.label}", crossing, "ms", reason, "estimated"))
     return terms
 
 

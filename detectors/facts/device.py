@@ -61,6 +61,10 @@ class Access:
     """The group that the file belongs to."""
 
 
+FILLER_WORDS = frozenset({"NVIDIA", "AMD", "Intel", "Corporation", "Graphics", "Processor", "CPU", "GeForce", "Radeon"})
+"""Words of a device's name that do not tell it from another one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """Something that computes."""
@@ -119,6 +123,14 @@ class Device:
     numa_node: int | None = None
     iommu: str | None = None
     """`DMA` or `DMA-FQ` (translated), `identity` (passed through), `off` (no IOMMU group)."""
+
+    @property
+    def label(self) -> str:
+        """What it is called in tables and sentences: `CPU`, `RTX 4090`, `8060S`; its name without maker and filler."""
+        if self.kind == "cpu":
+            return "CPU"
+        words = [word.replace("(R)", "").replace("(TM)", "") for word in self.name.split()]
+        return " ".join(word for word in words if word not in FILLER_WORDS) or self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def test_a_split_is_faster_than_each_device_alone_and_says_so() -> None:
     split = solve(machine, shape, Workload(), Policy())
     alone = solve(machine, shape, Workload(), Policy(devices=("gpu:i",)))
     assert split.decode.tokens_per_s > alone.decode.tokens_per_s
-    assert any("all on Radeon 8060S" in other.label for other in split.alternatives)
+    assert any("all on 8060S" in other.label for other in split.alternatives)
     assert all(other.why for other in split.alternatives)
 
 
