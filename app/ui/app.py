@@ -71,7 +71,7 @@ class MoetuneApp(App[int], inherit_bindings=False):
     """
 
     TITLE = "moetune"
-    CSS_PATH = [ASSETS / "styles" / f"{name}.tcss" for name in ("app", "machine", "plan", "live")]  # noqa: RUF012 Textual's type
+    CSS_PATH = ASSETS / "styles" / "app.tcss"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "machine": _machine_view,
         "plan": _plan_view,
@@ -230,6 +230,10 @@ class MoetuneApp(App[int], inherit_bindings=False):
         """Go to a view."""
         if not self.screen.is_modal:
             await self.switch_mode(mode)
+
+    def action_press(self, key: str) -> None:
+        """Press a key: what a click on the bottom line does."""
+        self.simulate_key(key)
 
     def action_help(self) -> None:
         """Help for the present view."""

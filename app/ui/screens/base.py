@@ -8,9 +8,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from app.ui.machine_text import host_text
+from app.ui.widgets.key_line import KeyLine
 from app.ui.widgets.tab_line import TabLine
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class View(Screen[None]):
             f"The terminal is too small.\nmoetune needs {MIN_COLUMNS} columns and {MIN_ROWS} rows.\nq quits.",
             id="too-small",
         )
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def compose_body(self) -> ComposeResult:
         """The view's widgets."""

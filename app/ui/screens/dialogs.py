@@ -9,9 +9,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Button, Footer, Static
+from textual.widgets import Button, Static
 
 from app.ui.machine_text import SEVERITIES
+from app.ui.widgets.key_line import KeyLine
 
 if TYPE_CHECKING:
     from app.errors import MoetuneError
@@ -53,7 +54,7 @@ class FindingDialog(ModalScreen[None]):
                     yield Static(Content(text), classes=kind or "text")
             if finding.fix is None:
                 yield Static("There is nothing to mend here.", classes="heading")
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Nothing to copy without a fix."""
@@ -85,7 +86,7 @@ class ErrorDialog(ModalScreen[None]):
             if self.error.hint:
                 yield Static("What to do", classes="heading")
                 yield Static(Content(self.error.hint), classes="text")
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
 
 class QuestionDialog(ModalScreen[bool]):
@@ -107,7 +108,7 @@ class QuestionDialog(ModalScreen[bool]):
             with Horizontal(classes="buttons"):
                 yield Button(f"y  {self.yes}", id="yes", variant="primary")
                 yield Button(f"n  {self.no}", id="no")
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """A pressed button is the answer."""
@@ -145,7 +146,7 @@ class OrphanDialog(ModalScreen[OrphanChoice]):
                 yield Button("a  Adopt it", id="adopt", variant="primary")
                 yield Button("s  Stop it", id="stop", variant="error")
                 yield Button("l  Leave it", id="leave")
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """A pressed button is the choice."""

@@ -9,9 +9,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Markdown
+from textual.widgets import Markdown
 
 from app.resources import ASSETS
+from app.ui.widgets.key_line import KeyLine
 
 KEY_NAMES = {
     "question_mark": "?",
@@ -67,7 +68,7 @@ class HelpScreen(ModalScreen[None]):
         """The whole text in one box."""
         with VerticalScroll(classes="dialog"):
             yield Markdown(self.text)
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def action_scroll_text(self, rows: int) -> None:
         """Move the text."""

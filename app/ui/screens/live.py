@@ -13,6 +13,7 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Digits, Input, Log, Static
 
+from app.resources import ASSETS
 from app.ui import live_text
 from app.ui.engine import LOG_LINES
 from app.ui.screens.base import View
@@ -60,6 +61,7 @@ class LiveView(View):
     """The engine: state, speed, devices, conversation, log."""
 
     MODE = "live"
+    CSS_PATH = ASSETS / "styles" / "live.tcss"
     AUTO_FOCUS = ""  # no pane and no field takes the keys until one is asked for
     HELP_FILE = "live.md"
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from app.resources import ASSETS
 from app.ui.machine_text import (
     device_lines,
     device_title,
@@ -80,6 +81,7 @@ class MachineView(View):
     """Devices, system and findings."""
 
     MODE = "machine"
+    CSS_PATH = ASSETS / "styles" / "machine.tcss"
     HELP_FILE = "machine.md"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(

@@ -13,6 +13,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from app.errors import NoFitError
+from app.resources import ASSETS
 from app.ui import plan_text
 from app.ui.model_files import PathSuggester
 from app.ui.screens.base import View
@@ -61,6 +62,7 @@ class PlanView(View):
     """The model, the knobs, the plan."""
 
     MODE = "plan"
+    CSS_PATH = ASSETS / "styles" / "plan.tcss"
     HELP_FILE = "plan.md"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
