@@ -30,6 +30,7 @@ _ARCHIVES = (".tar.gz", ".tgz")
 _MOST_BYTES = 256 * 1024 * 1024  # of an unpacked capture; real ones have about 1 MB
 _MOST_MEMBERS = 200_000
 _ABSENT = ("", "absent", "not a plain file", "not a symlink", "a folder", "too many symlinks")
+_VARIABLES = ("HOME", "XDG_CONFIG_HOME", "PROCESSOR_IDENTIFIER")  # what detectors ask for besides
 _LISTED_ONLY = {"/": "pu", "/var/lib/pacman/local": "linux-firmware"}
 """Folders whose entries are nobody's business but for those that begin so."""
 
@@ -204,7 +205,7 @@ class _Recorder(Host):
 
     def variables(self) -> Mapping[str, str]:
         found = self._source.variables()
-        kept = {name: value for name, value in found.items() if interferes(name) or name in ("HOME", "XDG_CONFIG_HOME")}
+        kept = {name: value for name, value in found.items() if interferes(name) or name in _VARIABLES}
         self._answered["environment"] = kept
         return found
 

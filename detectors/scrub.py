@@ -12,38 +12,14 @@ _UUID = re.compile(r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b")
 _LONG_HEX = re.compile(r"\b[0-9a-fA-F]{32,}\b")
 _MAC = re.compile(r"\b(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}\b")
 _LEAST_NAME = 3
+_NAMED_BY_PEOPLE = ("/home/", "/root/", "/Users/", "/sys/fs/cgroup/", "/cgroup/", "/etc/modprobe.d/")
 # Names of people and hosts that are also words of the kernel's: replacing them would spoil what is saved, and they
 # give nobody away.
-_COMMON = frozenset(
-    [
-        "root",
-        "user",
-        "users",
-        "admin",
-        "host",
-        "hosts",
-        "localhost",
-        "linux",
-        "ubuntu",
-        "debian",
-        "fedora",
-        "arch",
-        "nixos",
-        "amd",
-        "intel",
-        "nvidia",
-        "cpu",
-        "gpu",
-        "server",
-        "desktop",
-        "laptop",
-        "workstation",
-        "system",
-        "performance",
-        "powersave",
-        "active",
-    ]
-)
+_COMMON = frozenset({
+    "root", "user", "users", "admin", "host", "hosts", "localhost", "linux", "ubuntu", "debian", "fedora", "arch",
+    "nixos", "amd", "intel", "nvidia", "cpu", "gpu", "server", "desktop", "laptop", "workstation", "system",
+    "performance", "powersave", "active",
+})  # fmt: skip
 _SECRET_NAMES = re.compile(r"(serial|uuid|unique_id|asset_tag|address|wwid)$", re.IGNORECASE)
 
 # Files whose text may be saved. Of any other file that is asked for, only its presence is.
@@ -120,8 +96,8 @@ class Scrub:
         return self._name.sub(lambda match: self._names[match[0]], text) if self._name else text
 
     def path(self, path: str) -> str:
-        """A path without ids; names are looked for only where people's folders are."""
-        if path.startswith(("/home/", "/root/", "/Users/", "/sys/fs/cgroup/", "/cgroup/")):
+        """A path without ids and names, which are looked for only where people choose what a file is called."""
+        if path.startswith(_NAMED_BY_PEOPLE):
             return self.text(path)
         return path
 

@@ -11,7 +11,7 @@ from detectors.host import Host
 
 _REPOSITORY = Path(__file__).parents[2]
 _HOSTS = _REPOSITORY / "tests" / "fixtures" / "hosts"
-_RECORDINGS = Path(os.environ.get("MOETUNE_RECORDINGS", _REPOSITORY.parent / "shared" / "fixtures"))
+RECORDINGS = Path(os.environ.get("MOETUNERECORDINGS", _REPOSITORY.parent / "shared" / "fixtures"))
 
 HostOf = Callable[[str], Host]
 Tree = Callable[[dict[str, str]], Host]
@@ -43,9 +43,9 @@ def unpacked(tmp_path: Path) -> Unpacked:
     """The folder into which a real machine's recording was unpacked; skips where there is none."""
 
     def unpack(name: str) -> Path:
-        archive = _RECORDINGS / name
+        archive = RECORDINGS / name
         if not archive.is_file():
-            pytest.skip(f"the recording {name} is not here; set MOETUNE_RECORDINGS to its folder")
+            pytest.skip(f"the recording {name} is not here; set MOETUNERECORDINGS to its folder")
         with tarfile.open(archive) as tar:
             tar.extractall(tmp_path, filter="data")
         return tmp_path

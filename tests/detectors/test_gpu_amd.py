@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from detectors.amd_tables import gfx_of_version
 from detectors.gpu_amd import detect_amd
 from detectors.host import Host
-from detectors.registry import Found
+from detectors.registry import Found, detect
+from tests.fixtures.synthetic.machines import write
 
 HostOf = Callable[[str], Host]
 Tree = Callable[[dict[str, str]], Host]
@@ -29,9 +31,9 @@ class Watched(Host):
         super().__init__(root)
         self.read: list[str] = []
 
-    def text(self, path: str) -> str | None:
+    def data(self, path: str) -> bytes | None:
         self.read.append(path)
-        return super().text(path)
+        return super().data(path)
 
 
 def test_no_card_is_no_problem(recorded: HostOf) -> None:
@@ -59,12 +61,17 @@ def test_the_discrete_card_beside_it_has_its_own_memory(recorded: HostOf) -> Non
     assert (pool.total_bytes, pool.available_bytes) == (25753026560, 25453026560)
 
 
-def test_nothing_is_read_that_wakes_or_asks_a_sleeping_gpu(recorded: HostOf) -> None:
-    host = Watched(recorded(HALO).root)
-    detect_amd(host)
+def test_nothing_is_read_that_wakes_or_asks_a_sleeping_gpu(tmp_path: Path) -> None:
+    name = "fedora43-ryzen7840hs-rx7700s-asleep"
+    host = Watched(str(write(name, tmp_path)))
+    detect(host, 30)
     waking = ("current_link", "pp_dpm", "gpu_busy", "power1", "pcie_bw", "max_link")
-    assert any("mem_info_vram_total" in path for path in host.read)
-    assert [path for path in host.read if any(word in path for word in waking)] == []
+    # The sleeping card is card0, at 03:00.0 below its two ports; asking those would wake the way to it.
+    asleep = ("card0/device/", "0000:03:00.0/", "0000:02:00.0/", "0000:01:00.0/")
+    asked = [path for path in host.read if any(place in path for place in asleep)]
+    assert any("mem_info_vram_total" in path for path in asked)
+    assert [path for path in asked if any(word in path for word in waking)] == []
+    assert any("card1/device/hwmon" in path for path in host.read)
 
 
 def test_a_card_without_kfd_is_known_by_its_graphics_core(tree: Tree) -> None:
@@ -102,7 +109,7 @@ def test_an_apu_tells_ddr_from_lpddr(tree: Tree, clock: str, rated: str, gbps: f
 def test_an_unknown_vram_size_leaves_the_card_out_with_a_problem(tree: Tree) -> None:
     found = detect_amd(tree(_card("744C", "c8", mem_info_vram_total="?")))
     assert found.devices == ()
-    assert "the size of its VRAM is not known" in found.problems[0].reason
+    assert "AMD Radeon RX 7900 XTX is left out: the size of its VRAM is not known" in found.problems[0].reason
 
 
 def test_a_card_that_amdgpu_does_not_drive_is_a_problem(tree: Tree) -> None:
