@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from app.readiness.bootparams import is_plain
 from app.readiness.case import Case
-from app.readiness.finding import Finding, Fix
-from app.readiness.parameters import fix_of
+from app.readiness.finding import Finding, Fix, fix_of
 from app.readiness.steps import by_hand, run
 from detectors.facts import Access, Device
 

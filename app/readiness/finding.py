@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from app.readiness.steps import Step
+from app.readiness.bootparams import Diff
+from app.readiness.steps import Step, commands, undo_commands
 
 Severity = Literal["blocks", "costs", "note", "unknown", "good"]
 """`blocks`: nothing runs, or a device is lost, until it is mended. `costs`: speed or memory is lost. `note`: worth
@@ -46,3 +47,15 @@ class Finding:
     fix: Fix | None = None
     cost_share: float = 0.0
     """Rough share of the speed, or of the memory a model could use, that it takes away: 0 to 1. Orders findings."""
+
+
+def fix_of(steps: tuple[Step, ...], verify: str, *, reboot: bool, diff: Diff | None = None) -> Fix:
+    """A fix of steps, its text and the way back written out."""
+    return Fix(
+        text=commands(steps, reboot=reboot),
+        undo=undo_commands(steps, reboot=reboot),
+        verify=verify,
+        reboot=reboot,
+        steps=steps,
+        diff=diff.text() if diff else "",
+    )

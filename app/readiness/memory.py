@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from app.readiness.case import Case
-from app.readiness.finding import Finding, Fix
-from app.readiness.parameters import fix_of
-from app.readiness.steps import by_hand, run, write
+from app.readiness.finding import Finding, Fix, fix_of
+from app.readiness.steps import by_hand, write
+from app.readiness.sysctl import sysctl_fix
 from app.units import bytes_text
 from detectors.facts import UNLIMITED, MemoryFacts
 
@@ -92,8 +92,7 @@ def check_hugepages(case: Case) -> Iterator[Finding]:
     size = facts.hugepages_total * (facts.hugepage_bytes or 0)
     unified = next((gpu for gpu in case.gpus if gpu.kind == "igpu" and gpu.vendor == "NVIDIA"), None)
     evidence = f"HugePages_Total is {facts.hugepages_total}, {bytes_text(size)}"
-    fix = fix_of((run("sysctl -w vm.nr_hugepages=0", f"sysctl -w vm.nr_hugepages={facts.hugepages_total}"),),
-                 "grep HugePages_Total /proc/meminfo   # 0", reboot=False)  # fmt: skip
+    fix = sysctl_fix("vm.nr_hugepages", 0, facts.hugepages_total)
     if facts.hugepages_total and unified is not None:
         reason = "On a GPU that shares the system's memory, llama.cpp takes the free huge pages for all there is."
         title = f"llama.cpp will see only huge pages on {unified.name}"
@@ -114,8 +113,7 @@ def check_paging(case: Case) -> Iterator[Finding]:
         return
     yield from _swap(facts)
     if facts.overcommit == 2:
-        fix = fix_of((run("sysctl -w vm.overcommit_memory=0", "sysctl -w vm.overcommit_memory=2"),),
-                     "cat /proc/sys/vm/overcommit_memory   # 0", reboot=False)  # fmt: skip
+        fix = sysctl_fix("vm.overcommit_memory", 0, 2)
         reason = "Large mappings are refused though the memory is there; a GPU driver's address space counts in full."
         evidence = "vm.overcommit_memory is 2"
         yield Finding("mem.overcommit", "costs", "The kernel refuses to overcommit memory", evidence, reason, fix, 0.1)
@@ -145,7 +143,8 @@ def _swap(facts: MemoryFacts) -> Iterator[Finding]:
         return
     used = total - free if free is not None else 0
     if used > _SWAP_IN_USE * total:
-        fix = fix_of((run("swapoff -a", "swapon -a"), run("swapon -a", "")), "free -h", reboot=False)
+        text = "free memory, then: sudo swapoff -a && sudo swapon -a   # reads all of it back"
+        fix = Fix(text, "nothing to undo", "free -h", reboot=False)
         evidence = f"SwapTotal {bytes_text(total)}, SwapFree {bytes_text(free)}"
         reason = (
             "Memory was short before. Weights that are paged out come back at the speed of the disk, once per token."

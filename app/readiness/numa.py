@@ -6,12 +6,9 @@ from collections.abc import Iterator
 
 from app.readiness.case import Case
 from app.readiness.finding import Finding
-from app.readiness.parameters import fix_of
-from app.readiness.steps import rebuild, run, write
+from app.readiness.sysctl import sysctl_fix
 from app.units import bytes_text
 from detectors.facts import NumaNode
-
-_BALANCING = "/etc/sysctl.d/90-moetune-numa.conf"
 
 
 def check_numa(case: Case) -> Iterator[Finding]:
@@ -29,12 +26,7 @@ def check_numa(case: Case) -> Iterator[Finding]:
         why = f"{len(nodes)} nodes; {case.why_unknown('kernel')}"
         yield Finding("numa.balancing", "unknown", "Whether pages are moved between nodes is not known", why, reason)
     elif balancing:
-        steps = (
-            write(_BALANCING, "kernel.numa_balancing = 0"),
-            rebuild("sysctl --system"),
-            run("sysctl -w kernel.numa_balancing=0", f"sysctl -w kernel.numa_balancing={balancing}"),
-        )
-        fix = fix_of(steps, "cat /proc/sys/kernel/numa_balancing   # 0", reboot=False)
+        fix = sysctl_fix("kernel.numa_balancing", 0, balancing)
         yield Finding("numa.balancing", "costs", "The kernel moves memory between nodes", evidence, reason, fix, 0.1)
     else:
         yield Finding("numa.balancing", "good", "The kernel leaves memory where it is", evidence, reason)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from app.readiness.case import Case
-from app.readiness.finding import Finding, Fix
-from app.readiness.parameters import fix_of
+from app.readiness.finding import Finding, Fix, fix_of
 from app.readiness.steps import run
 from detectors.facts import Device, Problem
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from app.readiness.bootloaders import boot_steps, initramfs_step
 from app.readiness.bootparams import CommandLine, Diff, is_plain, number
-from app.readiness.finding import Fix
-from app.readiness.steps import Step, by_hand, commands, undo_commands
+from app.readiness.finding import Fix, fix_of
+from app.readiness.steps import Step, by_hand
 from app.units import GIB, MIB
 from detectors.facts import KernelFacts, ModuleOption
 
@@ -136,18 +136,6 @@ def line_fix(kernel: KernelFacts, wanted: dict[str, str | None], unwanted: tuple
     line = CommandLine.parse(kernel.command_line or "")
     change = line.diff(line.merge(wanted, unwanted))
     return fix_of(boot_steps(change, kernel), f"cat {COMMAND_LINE}", reboot=True, diff=change)
-
-
-def fix_of(steps: tuple[Step, ...], verify: str, *, reboot: bool, diff: Diff | None = None) -> Fix:
-    """A fix of steps, its text and the way back written out."""
-    return Fix(
-        text=commands(steps, reboot=reboot),
-        undo=undo_commands(steps, reboot=reboot),
-        verify=verify,
-        reboot=reboot,
-        steps=steps,
-        diff=diff.text() if diff else "",
-    )
 
 
 def file_steps(solution: Solution, kernel: KernelFacts | None) -> tuple[Step, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from app.readiness.finding import Finding
 from app.readiness.steps import Step
@@ -33,6 +33,8 @@ run() {{
     fi
 }}
 
+mark() {{ say "$1" >>"$STATE/done"; }}
+marked() {{ grep -qsxF "$1" "$STATE/done"; }}
 in_container() {{ [ -z "$ROOT" ] && {{ [ -e /.dockerenv ] || [ -e /run/.containerenv ]; }}; }}
 
 say() {{ printf '%s\\n' "$*"; }}
@@ -120,38 +122,43 @@ def fix_script(findings: Sequence[Finding], machine: Machine) -> str:
     """A POSIX shell script that applies the fixes of these findings on that machine, and takes them back.
 
     It does nothing without the word `apply`, saves each file before it edits it, refuses a second run, and undoes
-    itself with `undo`. What only a person can do (firmware settings, NixOS) stands in it as a comment.
+    itself with `undo`, as far as it got. What only a person can do (firmware settings, NixOS) and what is a matter of
+    taste (the fixes of notes: one of them costs an NPU) stands in it as a comment.
 
     Args:
         findings: those whose fixes are wanted; findings without a fix, and good ones, are left out.
         machine: names the host in the script.
     """
-    chosen = [finding for finding in findings if finding.fix is not None and finding.severity != "good"]
-    steps = tuple(dict.fromkeys(step for f in chosen if f.fix for step in f.fix.steps if step.kind != "by hand"))
-    body = _functions(chosen, steps)
     from hashlib import sha256
 
+    mended = [f for f in findings if f.fix is not None and f.severity in ("blocks", "costs")]
+    optional = [f for f in findings if f.fix is not None and f.severity in ("note", "unknown")]
+    by_hand = [f for f in mended if f.fix and all(step.kind == "by hand" for step in f.fix.steps)]
+    done = [f for f in mended if f not in by_hand]
+    steps = tuple(dict.fromkeys(step for f in done if f.fix for step in f.fix.steps if step.kind != "by hand"))
+    body = _functions(done, steps)
     key = sha256(body.encode()).hexdigest()[:12]
-    host = _comment(machine.host_name) or "this host"
-    reboot = any(f.fix and f.fix.reboot and f.fix.steps for f in chosen)
-    head = _HEAD.format(host=host, name="fix.sh", key=key)
+    reboot = any(f.fix and f.fix.reboot for f in done)
+    head = _HEAD.format(host=_comment(machine.host_name) or "this host", name="fix.sh", key=key)
     tail = _TAIL.format(reboot='say "Restart the machine for it to take effect."' if reboot else ":")
-    return f"{head}\n{_by_hand(chosen)}{body}\n{tail}"
+    return "\n".join([head, *_comments("By hand", by_hand), *_comments("If you like", optional), "", body, tail])
 
 
 def _functions(findings: Iterable[Finding], steps: tuple[Step, ...]) -> str:
-    show = [f"say {_quote(f'- {f.title}')}" for f in findings if f.fix and any(s in steps for s in f.fix.steps)]
-    show += [f"say {_quote(f'    {line}')}" for step in steps for line in _told(step)]
     changes = [step for step in steps if step.kind != "rebuild"]
-    rebuilds = [f"run {step.text}" for step in steps if step.kind == "rebuild"]
-    undo = [f"run {step.undo}" for step in reversed(changes) if step.kind == "run" and step.undo]
-    return "\n".join(
-        [
-            _function("show", show),
-            _function("apply", [*map(_line, changes), *rebuilds]),
-            _function("undo", [*undo, "put_back", *rebuilds]),
-        ]
-    )
+    rebuilds = [step for step in steps if step.kind == "rebuild"]
+    show = [f"say {_quote(f'- {finding.title}')}" for finding in findings]
+    show += [f"say {_quote(f'    {_told(step)}')}" for step in (*changes, *rebuilds)]
+    apply: list[str] = []
+    undo: list[str] = []
+    for number, step in enumerate(changes, start=1):
+        apply.append(_line(step))
+        if step.kind == "run" and step.undo:
+            apply.append(f"mark {number}")
+            undo.insert(0, f"if marked {number}; then run {step.undo}; fi")
+    again = [_line(step) for step in rebuilds]
+    functions = {"show": show, "apply": [*apply, *again], "undo": [*undo, "put_back", *again]}
+    return "\n".join(_function(name, lines) for name, lines in functions.items())
 
 
 def _function(name: str, lines: list[str]) -> str:
@@ -169,24 +176,21 @@ def _line(step: Step) -> str:
             return f"run {step.text}"
 
 
-def _told(step: Step) -> list[str]:
+def _told(step: Step) -> str:
     match step.kind:
         case "write":
-            return [f"write {step.path}: {step.text}"]
+            return f"write {step.path}: {step.text}"
         case "edit":
-            return [f"edit {step.path}: sed -E {step.text}"]
+            return f"edit {step.path}: sed -E {step.text}"
         case _:
-            return [f"run {step.text}"]
+            return f"run {step.text}"
 
 
-def _by_hand(findings: Iterable[Finding]) -> str:
-    lines: list[str] = []
+def _comments(heading: str, findings: Iterable[Finding]) -> Iterator[str]:
     for finding in findings:
-        fix = finding.fix
-        if fix is None or any(step.kind != "by hand" for step in fix.steps):
-            continue
-        lines += [f"# By hand: {_comment(finding.title)}", *(f"#   {_comment(line)}" for line in fix.text.splitlines())]
-    return "\n".join([*lines, "", ""]) if lines else ""
+        yield f"# {heading}: {_comment(finding.title)}"
+        if finding.fix is not None:
+            yield from (f"#   {_comment(line)}" for line in finding.fix.text.splitlines())
 
 
 def _comment(text: str) -> str:

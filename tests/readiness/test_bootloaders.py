@@ -6,7 +6,7 @@ import pytest
 
 from app.readiness.bootloaders import boot_steps
 from app.readiness.bootparams import CommandLine
-from app.readiness.parameters import fix_of
+from app.readiness.finding import fix_of
 from detectors.facts import KernelFacts
 
 SYSTEMS: dict[str, dict[str, object]] = {

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from app.readiness import Finding, Fix, fix_script
-from app.readiness.parameters import fix_of, line_fix, solution_fix, solve
+from app.readiness.finding import fix_of
+from app.readiness.parameters import line_fix, solution_fix, solve
 from app.readiness.steps import by_hand, run, write
 from app.units import GIB
 from detectors.facts import KernelFacts, Machine, ModuleOption
@@ -168,6 +169,24 @@ def test_a_command_that_fails_stops_it(root: Path) -> None:
     script = _script(line_fix(_kernel({"distribution_family": "fedora"}), {"amd_iommu": "off"}))
     assert _sh(root, script, "apply").returncode != 0
     assert not list(root.rglob("applied"))
+
+
+def test_only_what_was_done_is_undone(root: Path) -> None:
+    (root / "bin" / "limine-update").write_text("#!/bin/sh\nexit 3\n")
+    steps = (run("grubby --first", "grubby --first-back"), run("limine-update x", "limine-update back"))
+    script = _script(fix_of(steps, "v", reboot=False))
+    assert _sh(root, script, "apply").returncode == 3
+    assert _sh(root, script, "undo").returncode == 0
+    assert (root / "called").read_text().splitlines() == ["grubby --first", "grubby --first-back"]
+
+
+def test_a_matter_of_taste_is_a_comment(root: Path) -> None:
+    kernel = _kernel({"distribution_family": "fedora"})
+    tip = Finding("iommu.tip", "note", "tip", "e", "r", line_fix(kernel, {"amd_iommu": "off"}))
+    script = fix_script([tip], Machine("box"))
+    assert "# If you like: tip\n#   sudo grubby --update-kernel=ALL --args=" in script
+    assert _sh(root, script, "apply").returncode == 0
+    assert not (root / "called").exists()
 
 
 def test_without_a_stand_in_a_command_is_only_told(root: Path) -> None:
