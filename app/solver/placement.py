@@ -41,7 +41,9 @@ def available_bytes(machine: Machine, device: Device, policy: Policy) -> int:
     """Bytes that a plan may use on that device before the reserve: the least of pool, device and person's limit."""
     pool = machine.pool(device.pool_id)
     bounds = [pool.total_bytes if pool.available_bytes is None else pool.available_bytes]
-    bounds += [bound for bound in (device.limit_bytes, policy.limit(device.id)) if bound is not None]
+    bounds += [
+        bound for bound in (device.limit_bytes, device.available_bytes, policy.limit(device.id)) if bound is not None
+    ]
     return min(bounds)
 
 
