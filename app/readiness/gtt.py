@@ -37,9 +37,13 @@ def wanted_bytes(case: Case, device: Device) -> int | None:
 
 
 def solution_of(case: Case, device: Device) -> Solution | None:
-    """The parameters for this GPU and plan; `None` where the memory is not known."""
-    memory = case.memory_bytes
-    return None if memory is None else solve(case.kernel, memory, wanted_bytes(case, device))
+    """The parameters for this GPU and plan, never below what is granted now; `None`: the memory is not known."""
+    memory, wanted, kernel = case.memory_bytes, wanted_bytes(case, device), case.kernel
+    if memory is None or wanted is None:
+        return None if memory is None else solve(kernel, memory)
+    limit = (kernel.ttm_pages_limit or 0) * kernel.page_bytes if kernel is not None else 0
+    granted = max(device.gtt_bytes or 0, limit)
+    return solve(kernel, memory, max(wanted, granted - PLAN_MARGIN_BYTES))
 
 
 def own_bytes(case: Case, device: Device) -> int:

@@ -33,7 +33,9 @@ def check_cgroup(case: Case) -> Iterator[Finding]:
     if ram.physical_bytes is None:
         return
     host = case.host_bytes
-    if case.plan is not None and 0 < host <= (ram.available_bytes or ram.total_bytes):
+    if case.plan is not None and not host:
+        return
+    if case.plan is not None and host <= (ram.available_bytes or ram.total_bytes):
         title = f"The plan's {bytes_text(host)} are within the limit of {bytes_text(ram.total_bytes)}"
         yield Finding("mem.cgroup", "good", title, "the cgroup's limit", "It is not killed for want of memory.")
         return

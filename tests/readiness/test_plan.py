@@ -75,6 +75,20 @@ def test_the_limit_is_sized_to_the_plan(held_gib: float, pages: int) -> None:
     assert f'--args="ttm.pages_limit={pages}"' in fix.text
 
 
+def test_a_contradiction_is_resolved_without_taking_memory_away() -> None:
+    kernel = replace(_machine().kernel or KernelFacts("", None, None), command_line="ro amdgpu.gttsize=65536",
+                     ttm_pages_limit=112 * 262144)  # fmt: skip
+    fix = _found(_machine(64, kernel=kernel), _plan({IGPU: 20.0}))["amd.gtt.mismatch"].fix
+    assert fix is not None
+    assert f"ttm.pages_limit={112 * 262144}" in fix.text
+
+
+def test_a_memory_limit_is_no_matter_to_a_plan_on_the_card() -> None:
+    pools = (MemoryPool("ram", "System memory", 32 * GIB, 30 * GIB, physical_bytes=125 * GIB),
+             MemoryPool("vram:x", "W7900", 48 * GIB, None))  # fmt: skip
+    assert "mem.cgroup" not in _found(_machine(pools=pools), _plan({DGPU: 30.0}))
+
+
 def test_the_cost_is_told_in_tokens_per_second_with_its_ground() -> None:
     plan = _plan({IGPU: 55.0, "cpu": 27.5}, speed=20.0)
     told = _found(_machine(), plan, SHAPE)["amd.gtt.default"].reason
