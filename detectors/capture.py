@@ -19,9 +19,10 @@ from pathlib import Path
 from types import ModuleType
 
 from detectors.engines import interferes
-from detectors.host import ANSWERS, NVML, Host, follow
+from detectors.host import ANSWERS, NVML, Host
 from detectors.registry import detect
 from detectors.scrub import Scrub
+from detectors.symlinks import follow
 
 FORMAT = 1
 """Of the manifest; raised when an older moetune could not read a capture."""

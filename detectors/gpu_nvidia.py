@@ -12,6 +12,7 @@ from dataclasses import replace
 from detectors.facts import Basis, Device, MemoryPool, PcieLink, Problem
 from detectors.host import Host
 from detectors.nvml import NOT_SUPPORTED, Answers, answers_of, recorded_answers
+from detectors.nvml_words import peer_state, said
 from detectors.pci import PciGpu, normal_bdf, pci_gpus
 from detectors.pcie import access, asleep, iommu_mode, numa_node, slot_link
 from detectors.registry import Found, Peer, detector
@@ -25,23 +26,6 @@ _LIBRARIES = tuple(
     )
 )  # fmt: skip
 
-# nvmlReturn_t of nvml.h; what a person can do about each is for readiness to say.
-_ERRORS = {
-    1: "UNINITIALIZED", 2: "INVALID_ARGUMENT", 3: "NOT_SUPPORTED", 4: "NO_PERMISSION", 6: "NOT_FOUND",
-    9: "DRIVER_NOT_LOADED", 10: "TIMEOUT", 11: "IRQ_ISSUE", 12: "LIBRARY_NOT_FOUND", 13: "FUNCTION_NOT_FOUND",
-    14: "CORRUPTED_INFOROM", 15: "GPU_IS_LOST", 16: "RESET_REQUIRED", 17: "OPERATING_SYSTEM",
-    18: "LIB_RM_VERSION_MISMATCH", 20: "MEMORY", 999: "UNKNOWN",
-}  # fmt: skip
-_MEANINGS = {
-    4: "this user may not ask the driver",
-    9: "the kernel module nvidia is not loaded",
-    12: "the driver's library libnvidia-ml.so.1 is not installed",
-    13: "the driver is older than the library expects",
-    15: "the GPU fell off the bus",
-    18: "the driver's library and its kernel module are of different versions, as after an upgrade without a reboot",
-    999: "the driver gives no reason; it is known to happen after a suspend",
-}
-
 # Memory that is the system's own does not answer for its clock and bus: GB10 has 256 bits of LPDDR5X-8533,
 # 273 GB/s (NVIDIA DGX Spark data sheet).
 _UNIFIED_GBPS = {"GB10": 273.0}
@@ -50,11 +34,6 @@ _UNIFIED_GBPS = {"GB10": 273.0}
 # CUDA C Programming Guide, "Compute Capabilities": FP32 cores per multiprocessor; all others of today have 128.
 _NARROW_SMS = {(6, 0), (7, 0), (7, 2), (7, 5), (8, 0)}
 _GTPS = {1: 2.5, 2: 5.0, 3: 8.0, 4: 16.0, 5: 32.0, 6: 64.0}
-# nvmlGpuP2PStatus_t of nvml.h.
-_PEER_STATES = {
-    0: "peer-to-peer is granted", 1: "the chipset does not support it", 2: "the GPU does not support it",
-    3: "the topology does not support it", 4: "it is disabled by a registry key", 5: "not supported", 6: "unknown",
-}  # fmt: skip
 
 
 @detector("gpu_nvidia")
@@ -93,17 +72,10 @@ def detect_nvidia(host: Host) -> Found:
 def describe(answers: Answers, host: Host) -> Found:
     """The devices, pools and peers that NVML's answers tell of, with what sysfs adds to each."""
     if "init_error" in answers:
-        return Found(problems=(Problem("gpu_nvidia", f"NVML does not start: {_said(answers['init_error'])}"),))
+        return Found(problems=(Problem("gpu_nvidia", f"NVML does not start: {said(answers['init_error'])}"),))
     reader = _Reader(answers, host)
     reader.read_all()
     return reader.found()
-
-
-def _said(code: object) -> str:
-    if not isinstance(code, int):
-        return "an error without a number"
-    meaning = _MEANINGS.get(code, "")
-    return f"NVML_ERROR_{_ERRORS.get(code, 'an unknown error')} ({code})" + (f": {meaning}" if meaning else "")
 
 
 def _sleeps(host: Host, gpu: PciGpu) -> Problem:
@@ -151,7 +123,7 @@ class _Reader:
     def _read_gpu(self, index: int, gpu: Answers, driver: str) -> None:
         source = f"gpu_nvidia {index}"
         if failure := self._error(gpu.get("handle")):
-            self._problems.append(Problem(source, f"the GPU cannot be asked: {_said(failure)}"))
+            self._problems.append(Problem(source, f"the GPU cannot be asked: {said(failure)}"))
             return
         name = self._text(source, "its name", gpu, "name") or "NVIDIA GPU"
         bdf = normal_bdf(self._text(source, "its place on the bus", gpu, "bus_id") or "")
@@ -239,8 +211,8 @@ class _Reader:
         if failure == NOT_SUPPORTED or (failure is None and total == 0):
             return None, False
         if failure is not None or total is None:
-            said = _said(failure) if failure is not None else "the answer is no size"
-            self._problems.append(Problem(source, f"its memory is not known: {said}"))
+            why = said(failure) if failure is not None else "the answer is no size"
+            self._problems.append(Problem(source, f"its memory is not known: {why}"))
             return None, True
         return {key: min(value, total) for key, value in numbers.items() if value is not None}, False
 
@@ -263,7 +235,7 @@ class _Reader:
             read = pair.get("read")
             if one is None or two is None or not isinstance(read, int):
                 continue
-            why = f"NVML: {_PEER_STATES.get(read, f'state {read}')}"
+            why = f"NVML: {peer_state(read)}"
             nvlink = pair.get("nvlink") == 0
             found.append(Peer(f"gpu:{one}", f"gpu:{two}", read == 0, why, "nvlink" if nvlink else "peer-to-peer"))
         return found
@@ -289,7 +261,7 @@ class _Reader:
         return value if isinstance(value, bool) else None
 
     def _note(self, source: str, what: str, failure: int) -> None:
-        problem = Problem(source, f"{what} is not known: {_said(failure)}")
+        problem = Problem(source, f"{what} is not known: {said(failure)}")
         if failure != NOT_SUPPORTED and problem not in self._problems:
             self._problems.append(problem)
 

@@ -15,12 +15,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from detectors.symlinks import follow
+
 if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
 _MOST_BYTES = 4 * 1024 * 1024  # /proc/cpuinfo of 512 CPUs is about 1 MB; nothing that is read here is larger
-_MOST_LINKS = 40  # as the kernel's own limit (MAXSYMLINKS)
 # O_NONBLOCK: a FIFO that strayed into a recorded tree must not hold us. Windows has neither flag.
 _OPEN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -264,45 +265,6 @@ class Host:
     def _inside(self, path: str) -> str:
         """The real path of a host path, every symlink followed as if the root were `/`."""
         return path if self.live else follow(self.root, path)
-
-
-def follow(root: str, path: str, links: dict[str, str] | None = None) -> str:
-    """Where a host's path leads under `root`, every symlink followed as if `root` were `/`.
-
-    Args:
-        root: the folder that stands for `/`, without symlinks in it.
-        path: a path of the host.
-        links: gets the symlinks on the way, as paths of the host with what they say.
-
-    Raises:
-        OSError: the symlinks form a loop.
-    """
-    base = root.rstrip("/")
-    current = base
-    pending = [part for part in path.split("/") if part]
-    followed = 0
-    while pending:
-        part = pending.pop(0)
-        if part == ".":
-            continue
-        if part == "..":
-            current = current if current == base else os.path.dirname(current)
-            continue
-        step = f"{current}/{part}"
-        try:
-            target = os.readlink(step)
-        except OSError:
-            current = step
-            continue
-        followed += 1
-        if followed > _MOST_LINKS:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-        if links is not None:
-            links[step[len(base) :]] = target
-        if target.startswith("/"):
-            current = base
-        pending[:0] = [piece for piece in target.split("/") if piece]
-    return current or "/"
 
 
 def _reason(error: OSError | ValueError) -> str:
