@@ -129,6 +129,8 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--measure", action="store_true", help="measure the RAM's read bandwidth first (about 1 s)")
     parser.add_argument("--for", dest="model", metavar="MODEL",
                         help="judge for the plan of this model: a GGUF file, or a name of `moetune slice`")  # fmt: skip
+    parser.add_argument("-c", "--context", type=_typed(_positive), default=8192, metavar="N",
+                        help="tokens of context that --for plans with, such as 32K (default 8K)")  # fmt: skip
     parser.add_argument(
         "--fix", metavar="SCRIPT", help="write a script that mends what can be mended, to review and run"
     )

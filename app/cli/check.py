@@ -26,7 +26,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the report. READY, COSTS or BLOCKS, by the worst finding."""
     if arguments.measure:
         _measure(arguments.capture)
-    report = check(capture=arguments.capture, engines=not arguments.no_engines, model=arguments.model)
+    report = check(
+        capture=arguments.capture,
+        engines=not arguments.no_engines,
+        model=arguments.model,
+        context=arguments.context,
+    )
     if arguments.json:
         print_json(report)
     else:

@@ -95,13 +95,16 @@ def measure(machine: Machine) -> float | None:
     return bandwidth
 
 
-def check(*, capture: str | None = None, engines: bool = True, model: str | None = None) -> CheckReport:
+def check(
+    *, capture: str | None = None, engines: bool = True, model: str | None = None, context: int = 8192
+) -> CheckReport:
     """Detect, judge, and hold the engines against the machine.
 
     Args:
         capture: a captured machine in place of this one.
         engines: look for engines too; never on a captured machine.
         model: judge for the plan of this model: a file, or a name of the catalogue.
+        context: tokens of context that the plan is to have.
 
     Raises:
         MoetuneError: the capture or the model cannot be read.
@@ -109,7 +112,7 @@ def check(*, capture: str | None = None, engines: bool = True, model: str | None
     from app.readiness import SEVERITIES, judge
 
     machine = known_machine(capture)
-    findings = judge(machine) if model is None else _for_model(machine, model, capture)
+    findings = judge(machine) if model is None else _for_model(machine, model, context, capture)
     found: tuple[Engine, ...] | None = None
     if engines and capture is None:
         found, about_engines = _engines(machine)
@@ -119,14 +122,16 @@ def check(*, capture: str | None = None, engines: bool = True, model: str | None
     return CheckReport(REPORT_VERSION, machine, findings, found, model)
 
 
-def _for_model(machine: Machine, model: str, capture: str | None) -> tuple[Finding, ...]:
+def _for_model(machine: Machine, model: str, context: int, capture: str | None) -> tuple[Finding, ...]:
     """What matters for the plan of that model; without a plan that fits, for what the model would need."""
     from app.jobs.planning import PlanRequest, find_model, make_plan
     from app.readiness import Finding, judge
+    from app.solver.model import Workload
 
     shape = find_model(model)
     try:
-        planned = make_plan(PlanRequest(model=model, capture=capture), machine)
+        request = PlanRequest(model, Workload(context=context), capture=capture)
+        planned = make_plan(request, machine)
     except NoFitError as error:
         lacking = Finding("plan.fit", "blocks", f"{shape.name} does not fit", error.message, error.hint, None, 1.0)
         return lacking, *judge(machine, shape=shape)

@@ -40,7 +40,9 @@ def test_version(home: dict[str, str]) -> None:
     assert (done.returncode, done.stdout) == (0, f"moetune {__version__}\n")
 
 
-@pytest.mark.parametrize("command", [(), ("check",), ("plan",), ("run",), ("slice",), ("runtime",), ("demo",)])
+@pytest.mark.parametrize(
+    "command", [(), ("check",), ("plan",), ("run",), ("capture",), ("slice",), ("runtime",), ("demo",)]
+)
 def test_help_teaches(command: tuple[str, ...], home: dict[str, str]) -> None:
     done = moetune(*command, "--help", env=home)
     assert done.returncode == ExitCode.OK
@@ -53,7 +55,8 @@ def test_check_as_json_is_one_document(home: dict[str, str]) -> None:
     report = json.loads(done.stdout)
     assert report["machine"]["cpu"]["logical_cpus"] >= 1
     assert report["machine"]["pools"][0]["total_bytes"] > 0
-    assert done.returncode in (ExitCode.OK, ExitCode.NOT_READY)
+    assert report["version"] == 1
+    assert done.returncode in (ExitCode.OK, ExitCode.COSTS, ExitCode.BLOCKS)
 
 
 def test_measuring_replaces_the_estimate(home: dict[str, str]) -> None:
@@ -111,7 +114,7 @@ def test_a_bad_model_is_one_sentence_and_what_to_do(
         ("plan", "x.gguf", "--limit", "CUDA0"),
         ("plan", "x.gguf", "--rpc", "nowhere"),
         ("run", "x.gguf", "--port", "99999"),
-        ("check", "--root", "/nonexistent"),
+        ("check", "--host", "/nonexistent"),
         ("slice", "no-such-model"),
         (),
     ],
