@@ -28,14 +28,14 @@ def check_width(case: Case) -> Iterator[Finding]:
                 f"{gpu.pci_bdf}: the tunnel states made-up speeds",
                 "It moves 3 to 5 GB/s at best: prompts through experts on the host wait for it, generation hardly.",
             )
-        elif link is None or link.current_width is None or link.max_width is None:
+        elif link is None or (link.current_width or 0) < 1 or (link.max_width or 0) < 1:
             why = (link.why if link else "") or case.why_unknown(gpu.id, "gpu:", "pcie", "gpu_")
             if gpu.asleep:
                 why = "the card is asleep, and reading its link would wake it"
             reason = "A card in a narrow slot, or on a riser that lost lanes, is slow at prompts."
             yield Finding("pcie.width", "unknown", f"The link of {gpu.name} is not known", why, reason)
         else:
-            yield _width(case, gpu, link, link.current_width, link.max_width)
+            yield _width(case, gpu, link, link.current_width or 0, link.max_width or 0)
 
 
 def _width(case: Case, gpu: Device, link: PcieLink, width: int, possible: int) -> Finding:
