@@ -9,9 +9,10 @@ from typing import ClassVar
 
 import pytest
 
-from detectors.gpu_nvidia import describe, detect_nvidia
+from detectors.gpu_nvidia import detect_nvidia
 from detectors.host import Host
 from detectors.nvml import ask_nvml
+from detectors.nvml_devices import describe
 from detectors.registry import Found, detect
 
 HostOf = Callable[[str], Host]

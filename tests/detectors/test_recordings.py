@@ -93,6 +93,15 @@ def test_an_arc_b580_whose_endpoint_says_one_lane(unpacked: Unpacked) -> None:
     assert (device.link.bandwidth_gbps, device.link.why != "") == (None, True)
 
 
+def test_an_rtx_4080_of_which_little_was_recorded_is_named(unpacked: Unpacked) -> None:
+    found = detect_nvidia(_drm_host(unpacked("lact/nvidia-rtx4080.tar.bz2")))
+    assert found.devices == ()
+    assert [problem.reason for problem in found.problems] == [
+        "NVML cannot be asked: its answers are not in the recording",
+        "an NVIDIA GPU (10de:2704) that NVML does not show",
+    ]
+
+
 def test_a_hybrid_laptop(unpacked: Unpacked) -> None:
     name = "20em64t-hybrid-1p6c2t+2ca4co1t"
     host = Host(unpacked(f"hwloc/{name}.tar.bz2") / name)

@@ -57,3 +57,12 @@ def test_a_wrong_fact_would_be_noticed(tmp_path: Path) -> None:
     machine = detect(open_capture(tmp_path), LIMIT_S)
     found = differences(machine, {"pools": {"ram": {"total_bytes": 2 << 20}}, "problems": ["x"]})
     assert found == ["pools.ram.total_bytes: 1048576, not 2097152", "problems: [], not ['x']"]
+
+
+def test_a_gb10_is_known_without_nvml(tmp_path: Path) -> None:
+    root = write("dgxos7-gb10", tmp_path)
+    (root / "nvml.json").unlink()
+    machine = detect(open_capture(root), LIMIT_S)
+    device = machine.device("gpu:000f:01:00.0")
+    assert (device.name, device.kind, device.pool_id, device.arch) == ("NVIDIA GB10", "igpu", "ram", "sm_121")
+    assert [problem.source for problem in machine.problems] == ["gpu_nvidia"]
