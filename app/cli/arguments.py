@@ -205,3 +205,6 @@ def _add_runtime(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--jobs", type=_typed(_positive), metavar="N", help="compilers at once (default: all cores)")
     build.add_argument("--force", action="store_true", help="build again even if it is there")
     _add_json(build)
+    remove = actions.add_parser("remove", help="remove an engine that was built here; without NAME, list them")
+    remove.add_argument("name", nargs="?", metavar="NAME", help="which one")
+    _add_json(remove)

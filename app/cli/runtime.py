@@ -9,10 +9,10 @@ import threading
 import time
 
 from app.cli.output import narrate, print_json, print_rows
-from app.errors import ExitCode
+from app.errors import ExitCode, UsageError
 from app.jobs.checking import known_machine
 from app.runtimes.base import Engine
-from app.runtimes.build import BuildPlan, BuildProgress, build, plan_build
+from app.runtimes.build import BuildPlan, BuildProgress, build, installed_builds, plan_build, remove
 from app.runtimes.llama_server import Survey
 from app.runtimes.registry import survey_engines
 from app.units import bytes_text
@@ -21,10 +21,23 @@ _EMBEDDED_HINT = "`pip install 'moetune[embedded]'` installs the embedded one"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List or build."""
-    if arguments.action == "list":
-        return _list(arguments)
-    return _build(arguments)
+    """List, build or remove."""
+    actions = {"list": _list, "build": _build, "remove": _remove}
+    return actions[arguments.action](arguments)
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    builds = installed_builds()
+    if not arguments.name:
+        print_json(builds) if arguments.json else print_rows([(b.path.name, b.built_at) for b in builds], indent=0)
+        return ExitCode.OK
+    for one in builds:
+        if one.path.name == arguments.name:
+            remove(one)
+            narrate(f"removed {one.path}")
+            return ExitCode.OK
+    known = ", ".join(one.path.name for one in builds) or "none"
+    raise UsageError(f"No engine that was built here is called {arguments.name}.", hint=f"There are: {known}.")
 
 
 def _list(arguments: argparse.Namespace) -> int:

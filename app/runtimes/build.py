@@ -35,7 +35,7 @@ from app.runtimes.build_plan import (
 from app.runtimes.build_recipe import install_hint
 from app.runtimes.build_source import unpack
 
-__all__ = ["BuildPlan", "BuildProgress", "InstalledBuild", "build", "installed_builds", "plan_build"]
+__all__ = ["BuildPlan", "BuildProgress", "InstalledBuild", "build", "installed_builds", "plan_build", "remove"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,23 @@ def build(
             else:
                 _run(plan, step, log, on_progress, cancelled)
     return installed_build(plan.install_dir)
+
+
+def remove(build: InstalledBuild) -> None:
+    """Take a finished build away: the rename makes it vanish at once, whatever the deletion meets.
+
+    Raises:
+        BuildFailedError: it is not ours to delete.
+    """
+    doomed = build.path.with_name(f".removed-{build.path.name}")
+    try:
+        shutil.rmtree(doomed, ignore_errors=True)
+        build.path.rename(doomed)
+        shutil.rmtree(doomed)
+    except OSError as error:
+        raise BuildFailedError(
+            f"{build.path} cannot be removed: {error.strerror}.", hint="Check who owns it."
+        ) from error
 
 
 def _run(

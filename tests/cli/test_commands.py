@@ -141,3 +141,16 @@ def test_a_slice_is_written_once_and_not_overwritten(tmp_path: Path, home: dict[
 def test_slice_lists_what_there_is(home: dict[str, str]) -> None:
     listed = json.loads(moetune("slice", "--json", env=home).stdout)
     assert {"demo", "gpt-oss-120b"} <= set(listed)
+
+
+def test_a_built_engine_can_be_listed_and_removed(tmp_path: Path, home: dict[str, str]) -> None:
+    folder = Path(home["MOETUNE_HOME"]) / "data" / "engines" / "llama.cpp-test-cpu"
+    folder.mkdir(parents=True)
+    (folder / "build.json").write_text('{"backend": "cpu", "version": "test", "flags": {}, "built_at": "2026"}')
+    assert "llama.cpp-test-cpu" in moetune("runtime", "remove", env=home).stdout
+    unknown = moetune("runtime", "remove", "another", env=home)
+    assert unknown.returncode == ExitCode.USAGE
+    assert "llama.cpp-test-cpu" in unknown.stderr
+    assert moetune("runtime", "remove", "llama.cpp-test-cpu", env=home).returncode == ExitCode.OK
+    assert not folder.exists()
+    assert list(folder.parent.iterdir()) == []
