@@ -231,10 +231,6 @@ class MoetuneApp(App[int], inherit_bindings=False):
         if not self.screen.is_modal:
             await self.switch_mode(mode)
 
-    def action_press(self, key: str) -> None:
-        """Press a key: what a click on the bottom line does."""
-        self.simulate_key(key)
-
     def action_help(self) -> None:
         """Help for the present view."""
         from app.ui.screens.base import View

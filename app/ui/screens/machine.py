@@ -14,6 +14,7 @@ from textual.widgets.option_list import Option
 
 from app.resources import ASSETS
 from app.ui.machine_text import (
+    SEVERITIES,
     device_lines,
     device_title,
     finding_lines,
@@ -149,14 +150,13 @@ class MachineView(View):
         if findings is None or machine is None:
             done = len(machine.elapsed_ms) if machine is not None else 0
             return Content.assemble(("Detecting… ", "bold"), f"{done} detectors have answered")
-        count = {
-            severity: sum(f.severity == severity for f in findings) for severity in ("blocks", "costs", "note", "good")
-        }
+        count = {severity: sum(f.severity == severity for f in findings) for severity in SEVERITIES}
         if not count["blocks"] and not count["costs"]:
             head = Content.styled("✓ Nothing is in the way", "bold $success")
         else:
             head = Content.styled(f"{count['blocks']} block, {count['costs']} cost speed", "bold $warning")
-        more = f" · {count['note']} notes · {count['good']} good (a shows them)"
+        words = (("note", "to note"), ("unknown", "open"), ("good", "good (a shows them)"))
+        more = "".join(f" · {count[severity]} {word}" for severity, word in words if count[severity])
         missing = f" · {len(machine.problems)} not known" if machine.problems else ""
         return Content.assemble(head, (more + missing, "$muted"))
 

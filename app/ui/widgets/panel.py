@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from textual.content import Content
+from textual.content import Content, Span
 from textual.geometry import Size
 from textual.widget import Widget
 
@@ -38,7 +38,7 @@ class TextPanel(Panel):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._draw: LineMaker = _nothing
-        self._shown: tuple[Content, ...] = ()
+        self._shown: tuple[tuple[str, tuple[Span, ...]], ...] = ()
 
     def show(self, draw: LineMaker) -> None:
         """Draw with this function from now on; what looks the same costs no repaint, the same height no layout."""
@@ -47,7 +47,7 @@ class TextPanel(Panel):
         if not width:
             self.refresh(layout=True)
             return
-        lines = tuple(draw(width))
+        lines = tuple((line.plain, tuple(line.spans)) for line in draw(width))  # contents are equal without their spans
         if lines != self._shown:
             self.refresh(layout=len(lines) != len(self._shown))
             self._shown = lines
