@@ -45,9 +45,17 @@ def run(arguments: argparse.Namespace) -> int:
 def _measure(capture: str | None) -> None:
     if capture is not None:
         raise UsageError("A captured machine cannot be measured.", hint="Leave out --host or --measure.")
-    narrate("measuring the RAM's read bandwidth ...")
-    if measure(known_machine()) is None:
+    narrate("measuring the RAM's read bandwidth, twice ...")
+    measured = measure(known_machine())
+    if measured is None:
         narrate("  n/a: it could not be measured here")
+    elif measured.repeats:
+        narrate(f"  {measured.gbps:.1f} GB/s; the runs agree within {measured.spread:.1%}")
+    else:
+        narrate(
+            f"  {measured.gbps:.1f} GB/s, but the runs differ by {measured.spread:.0%}: something else uses the memory;"
+            " measure again when it is quiet"
+        )
 
 
 def _write_script(report: CheckReport, path: Path) -> None:

@@ -76,8 +76,10 @@ def device_memory(
 
 
 def _parameters(machine: Machine, workload: Workload, policy: Policy) -> Parameters:
-    cores = (machine.cpu.physical_cores or machine.cpu.logical_cpus) if machine.cpu else 1
-    threads = policy.threads or max(1, cores)
+    cpu = machine.cpu
+    cores = (cpu.physical_cores or cpu.logical_cpus) if cpu else 1
+    threads = policy.threads or (cpu.decode_threads if cpu else None) or max(1, cores)
+    threads_batch = policy.threads or (cpu.prefill_threads if cpu else None) or max(1, cores)
     ubatch = policy.ubatch or DEFAULT_UBATCH
     return Parameters(
         context=workload.context * workload.parallel,
@@ -89,7 +91,7 @@ def _parameters(machine: Machine, workload: Workload, policy: Policy) -> Paramet
         flash_attention=True,
         load_mode="mmap",
         threads=threads,
-        threads_batch=threads,
+        threads_batch=threads_batch,
     )
 
 
