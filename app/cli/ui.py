@@ -22,4 +22,4 @@ def run(arguments: argparse.Namespace) -> int:
         )
     from app.ui.app import run as run_ui
 
-    return run_ui()
+    return run_ui(capture=arguments.capture)

@@ -133,16 +133,16 @@ def check(
     Raises:
         MoetuneError: the capture or the model cannot be read.
     """
-    from app.readiness import SEVERITIES, judge
+    from app.readiness import judge
 
     machine = known_machine(capture)
     findings = judge(machine) if model is None else _for_model(machine, model, context, capture)
     found: tuple[Engine, ...] | None = None
     if engines and capture is None:
-        found, about_engines = _engines(machine)
-        findings = tuple(
-            sorted((*findings, *about_engines), key=lambda one: (SEVERITIES.index(one.severity), -one.cost_share))
-        )
+        from app.runtimes.registry import find_engines
+
+        found = find_engines(machine=machine)
+        findings = with_engines(findings, machine, found)
     return CheckReport(REPORT_VERSION, machine, findings, found, model)
 
 
@@ -164,11 +164,10 @@ def _for_model(machine: Machine, model: str, context: int, capture: str | None) 
     return judge(planned.machine, planned.plan, shape=shape)
 
 
-def _engines(machine: Machine) -> tuple[tuple[Engine, ...], tuple[Finding, ...]]:
-    from app.readiness import EngineView, judge_engines
-    from app.runtimes.registry import find_engines
+def with_engines(findings: tuple[Finding, ...], machine: Machine, engines: tuple[Engine, ...]) -> tuple[Finding, ...]:
+    """The findings together with what is wrong between the engines and the machine, most costly first."""
+    from app.readiness import SEVERITIES, EngineView, judge_engines
 
-    engines = find_engines(machine=machine)
     views = [
         EngineView(
             f"{engine.runtime} {engine.version} at {engine.path}",
@@ -177,4 +176,5 @@ def _engines(machine: Machine) -> tuple[tuple[Engine, ...], tuple[Finding, ...]]
         )
         for engine in engines
     ]
-    return engines, judge_engines(machine, views)
+    together = (*findings, *judge_engines(machine, views))
+    return tuple(sorted(together, key=lambda one: (SEVERITIES.index(one.severity), -one.cost_share)))

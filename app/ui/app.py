@@ -20,7 +20,7 @@ class MoetuneApp(Planner):
     """The terminal UI.
 
     Args:
-        root: where the machine is read from; another folder shows a captured machine.
+        capture: a captured machine to show and plan for in place of this one.
         planned: a plan to show at once.
         request: a request to solve at once.
         launch_now: start the engine of that plan as soon as there is one.
@@ -41,7 +41,8 @@ class MoetuneApp(Planner):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Grey out what cannot be done now."""
         if action == "launch":
-            return True if self.planned is not None and self.plan_error is None else None
+            ready = self.planned is not None and self.planned.launchable and self.plan_error is None
+            return True if ready else None
         if action == "stop_engine":
             return True if self.engine.is_live else None
         if action == "restart_engine":
@@ -174,14 +175,14 @@ class MoetuneApp(Planner):
 
 def run(
     *,
-    root: str = "/",
+    capture: str | None = None,
     planned: PlannedRun | None = None,
     request: PlanRequest | None = None,
     launch_now: bool = False,
     prompts: tuple[str, ...] = (),
 ) -> int:
     """Run the UI until it is left; the process's exit code."""
-    app = MoetuneApp(root=root, planned=planned, request=request, launch_now=launch_now, prompts=prompts)
+    app = MoetuneApp(capture=capture, planned=planned, request=request, launch_now=launch_now, prompts=prompts)
     result = app.run()
     if app.return_code:
         return app.return_code

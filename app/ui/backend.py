@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from app.telemetry.sample import Sample, Timings
     from app.telemetry.sampler import Sampler
     from detectors.facts import Machine
+    from detectors.host import Host
 
 DETECTOR_TIMEOUT_S = 3.0
 """A detector that takes longer is reported as a problem: quitting waits for its thread."""
@@ -29,18 +30,26 @@ class Backend:
     """The real thing.
 
     Args:
-        root: where `/proc`, `/sys` and the rest are read from; another folder shows a captured machine.
+        capture: a captured machine to show in place of this one.
+
+    Raises:
+        UsageError: the capture cannot be read.
     """
 
-    def __init__(self, root: str = "/") -> None:
-        self.root = root
+    def __init__(self, capture: str | None = None) -> None:
+        self.capture = capture
+        self._host: Host | None = None
+        if capture is not None:
+            from app.jobs.checking import open_host
+
+            self._host = open_host(capture)
 
     def detect(self) -> Iterator[Machine]:
         """The machine as far as it is known, after each detector's answer. Blocks."""
         from detectors.host import Host
         from detectors.registry import detect_each, merge
 
-        host = Host(self.root)
+        host = self._host or Host()
         founds = []
         for answer in detect_each(host, DETECTOR_TIMEOUT_S):
             founds.append(answer)
@@ -50,7 +59,7 @@ class Backend:
         """The machine with what was measured on it before in place of estimates. Blocks: it reads the store."""
         from app.jobs.checking import with_measurements
 
-        return with_measurements(machine, live=self.root == "/")
+        return with_measurements(machine, live=self.capture is None)
 
     def judge(self, machine: Machine) -> tuple[Finding, ...]:
         """What is right and wrong with the machine, most costly first."""
@@ -59,10 +68,27 @@ class Backend:
         return judge(machine)
 
     def engines(self, machine: Machine) -> tuple[Engine, ...]:
-        """Every engine that was found, best first. Blocks: it asks each what it can do."""
+        """Every engine that was found, best first. Blocks: it asks each what it can do.
+
+        A captured machine cannot be asked: it is given the engine that would suit it.
+        """
+        if self.capture is not None:
+            from app.runtimes.assumed import assumed_engine
+
+            return (assumed_engine(machine),)
         from app.runtimes.registry import find_engines
 
         return find_engines(machine=machine)
+
+    def judge_engines(
+        self, findings: tuple[Finding, ...], machine: Machine, engines: tuple[Engine, ...]
+    ) -> tuple[Finding, ...]:
+        """The findings together with what is wrong between the engines and the machine."""
+        if self.capture is not None:
+            return findings
+        from app.jobs.checking import with_engines
+
+        return with_engines(findings, machine, engines)
 
     def plan(self, request: PlanRequest, machine: Machine | None, engines: tuple[Engine, ...] | None) -> PlannedRun:
         """Solve; what is `None` is found out first. Blocks.

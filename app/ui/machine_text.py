@@ -31,16 +31,6 @@ BASES = {
     "table": "from a table",
     "estimated": "estimated",
 }
-_FILLER_WORDS = frozenset(
-    {"NVIDIA", "AMD", "Intel", "Intel(R)", "Corporation", "Graphics", "Processor", "CPU", "GeForce", "Radeon"}
-)
-
-
-def short_name(name: str, limit: int = 16) -> str:
-    """A device's name without maker and filler words, at most `limit` characters."""
-    words = [word.replace("(R)", "").replace("(TM)", "") for word in name.split() if word not in _FILLER_WORDS]
-    text = " ".join(words) or name
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def device_name(machine: Machine, device_id: str, limit: int = 16) -> str:
@@ -51,7 +41,7 @@ def device_name(machine: Machine, device_id: str, limit: int = 16) -> str:
         if device.id == device_id:
             if device.kind == "remote":
                 return device_id.removeprefix("remote:")[:limit]
-            return short_name(device.name, limit)
+            return device.label if len(device.label) <= limit else device.label[: limit - 1] + "…"
     return device_id[:limit]
 
 

@@ -35,6 +35,8 @@ class EnginesFound(Message):
     """The search for engines has ended."""
 
     engines: tuple[Engine, ...]
+    findings: tuple[Finding, ...]
+    """Those of the machine, and what is wrong between it and the engines."""
     error: str = ""
 
 

@@ -49,13 +49,6 @@ def _device_column(planned: PlannedRun) -> int:
     )
 
 
-def term_label(name: str, machine: Machine) -> str:
-    """The name of a term with its devices' short names."""
-    for device in machine.devices:
-        name = name.replace(device.name, device_name(machine, device.id))
-    return name
-
-
 def headline(planned: PlannedRun) -> Content:
     """The speed in a few words: `44.7 t/s (39.0 to 50.0)`."""
     decode = planned.plan.decode
@@ -71,12 +64,11 @@ def speed_lines(planned: PlannedRun, width: int) -> list[Content]:
         Content.assemble((rate_text(decode.tokens_per_s), "bold $success"), (text, "bold")),
         Content.styled(f"at {count_text(decode.at_context)} tokens, one takes {decode.ms_per_token:.3g} ms:", "$muted"),
     ]
-    labels = {term: term_label(term.name, planned.machine) for term in decode.terms}
-    column = _column(labels.values())
+    column = _column(term.name for term in decode.terms)
     room = max(6, min(30, width - column - 12))
     for term in sorted(decode.terms, key=lambda term: -term.value):
         share = bar([Part(term.value, "█", "$primary")], decode.ms_per_token, room, free=" ")
-        lines.append(Content.assemble(f"{labels[term][: column - 1]:<{column}}", share, f"{term.value:8.3g} ms"))
+        lines.append(Content.assemble(f"{term.name[: column - 1]:<{column}}", share, f"{term.value:8.3g} ms"))
         if width >= 40:
             lines += [
                 Content.styled("  " + part, "$muted") for part in textwrap.wrap(f"{term.why} ({term.basis})", width - 2)

@@ -14,6 +14,7 @@ from app.ui.shell import Shell
 
 if TYPE_CHECKING:
     from app.jobs.planning import PlanRequest
+    from app.readiness import Finding
     from app.solver.model import KvType
     from detectors.facts import Machine
 
@@ -35,16 +36,18 @@ class Planner(Shell):
             self.post_message(messages.MachineDetected(machine, None))
         if machine is not None:
             machine = self.backend.measured(machine)
-            self.post_message(messages.MachineDetected(machine, self.backend.judge(machine)))
-            self._find_engines(machine)
+            findings = self.backend.judge(machine)
+            self.post_message(messages.MachineDetected(machine, findings))
+            self._find_engines(machine, findings)
 
-    def _find_engines(self, machine: Machine) -> None:
+    def _find_engines(self, machine: Machine, findings: tuple[Finding, ...]) -> None:
         try:
             found = self.backend.engines(machine)
         except (MoetuneError, OSError) as error:
-            self.post_message(messages.EnginesFound((), str(error)))
+            self.post_message(messages.EnginesFound((), findings, str(error)))
         else:
-            self.post_message(messages.EnginesFound(found))
+            findings = self.backend.judge_engines(findings, machine, found)
+            self.post_message(messages.EnginesFound(found, findings))
 
     @on(messages.MachineDetected)
     def _machine_detected(self, event: messages.MachineDetected) -> None:
@@ -57,6 +60,7 @@ class Planner(Shell):
     def _engines_found(self, event: messages.EnginesFound) -> None:
         self.engines_error = event.error
         self.engines = event.engines
+        self.findings = event.findings
 
     # -- plan ------------------------------------------------------------------------------------------------------
 
@@ -80,7 +84,8 @@ class Planner(Shell):
         from app.jobs.planning import PlanRequest
 
         model = os.path.expanduser(path)
-        self.request = replace(self.request, model=model) if self.request is not None else PlanRequest(model=model)
+        asked = self.request or PlanRequest(model=model, capture=self.backend.capture)
+        self.request = replace(asked, model=model)
         self._solve_request()
 
     def change_request(

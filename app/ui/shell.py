@@ -58,7 +58,7 @@ class Shell(App[int], inherit_bindings=False):
     """State, views, dialogs, and a clean end.
 
     Args:
-        root: where the machine is read from; another folder shows a captured machine.
+        capture: a captured machine to show and plan for in place of this one.
         planned: a plan to show at once.
         request: a request to solve at once.
         launch_now: start the engine of that plan as soon as there is one.
@@ -115,7 +115,7 @@ class Shell(App[int], inherit_bindings=False):
     def __init__(
         self,
         *,
-        root: str = "/",
+        capture: str | None = None,
         planned: PlannedRun | None = None,
         request: PlanRequest | None = None,
         launch_now: bool = False,
@@ -126,7 +126,7 @@ class Shell(App[int], inherit_bindings=False):
         for theme in themes():
             self.register_theme(theme)
         self.theme = DEFAULT_THEME
-        self.backend = backend or Backend(root)
+        self.backend = backend or Backend(capture)
         self.engine = EngineSession(self.backend, self.post_message)
         self.request = request or (planned.request if planned is not None else None)
         self.launch_now = launch_now

@@ -114,6 +114,11 @@ class FakeBackend(Backend):
     def engines(self, machine: Machine) -> tuple[Engine, ...]:
         return self.found_engines
 
+    def judge_engines(
+        self, findings: tuple[Finding, ...], machine: Machine, engines: tuple[Engine, ...]
+    ) -> tuple[Finding, ...]:
+        return findings
+
     def plan(self, request: PlanRequest, machine: Machine | None, engines: tuple[Engine, ...] | None) -> PlannedRun:
         self.requests.append(request)
         if self.plan_error is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -174,3 +175,22 @@ def test_the_first_paint_stays_within_its_modules(tmp_path: Path) -> None:
     assert "app.ui.screens.machine" in modules
     assert len(modules) <= MODULES_AT_FIRST_PAINT
     assert [late for late in LATE_MODULES if late in modules] == []
+
+
+async def test_a_captured_machine_is_shown_and_planned_for_but_not_launched(tmp_path: Path) -> None:
+    from app.ui.app import MoetuneApp
+    from tests.fixtures.synthetic.machines import write
+
+    capture = str(write("debian13-strixhalo-w7900-p2p", tmp_path / "halo"))
+    app = MoetuneApp(capture=capture)
+    async with app.run_test(size=(120, 40)) as pilot:
+        async with asyncio.timeout(30):
+            while app.engines is None:
+                await pilot.pause(0.05)
+            assert app.machine is not None
+            assert any("W7900" in device.name for device in app.machine.devices)
+            app.plan_model("gpt-oss-120b")
+            while app.planned is None:
+                await pilot.pause(0.05)
+        assert not app.planned.launchable
+        assert app.check_action("launch", ()) is None

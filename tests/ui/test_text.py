@@ -154,13 +154,6 @@ def test_no_plan_line_needs_more_than_the_panel_cuts(width: int) -> None:
         assert lines(planned, width)
 
 
-def test_terms_use_the_short_names_of_devices() -> None:
-    assert plan_text.term_label("experts on AMD Radeon 8060S", make_machine()) == "experts on 8060S"
-
-
-# -- live --
-
-
 def test_no_speed_is_a_dash_and_never_a_zero() -> None:
     values = {name: value for name, value, _ in live_text.figures(EMPTY, None, None)}
     assert set(values.values()) == {"-"}
