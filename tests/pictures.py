@@ -1,4 +1,4 @@
-"""Makes the pictures of the README from a real run of the demo: `python -m tests.pictures`.
+"""Makes the picture of the README from a real run of the demo: `python -m tests.pictures`.
 
 The real engine generates while the app runs headless; what is saved is what a 120x36 terminal would show.
 """
@@ -17,15 +17,13 @@ GENERATING_S = 25.0
 
 
 async def main() -> None:
-    """Run the demo in the UI and save its views."""
+    """Run the demo in the UI and save its Live view."""
     path, _ = write_demo_model(lambda done, total: None)
     app = MoetuneApp(planned=plan_demo(path, print), launch_now=True, prompts=PROMPTS * 20)
     async with app.run_test(size=SIZE) as pilot:
         await asyncio.sleep(GENERATING_S)
-        for key, name in (("3", "live"), ("2", "plan"), ("1", "machine")):
-            await pilot.press(key)
-            await pilot.pause(1.0)
-            save_svg(app, ASSETS / "images" / f"{name}.svg")
+        await pilot.pause()
+        save_svg(app, ASSETS / "images" / "live.svg")
 
 
 if __name__ == "__main__":
