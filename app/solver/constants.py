@@ -51,7 +51,16 @@ RPC_BANDWIDTH_GBPS = 1.1
 """What an RPC connection moves: 10 Gbit/s Ethernet less its overhead. judgement."""
 
 UNKNOWN_CPU_BANDWIDTH_GBPS = 40.0
-"""A CPU whose memory speed is not known: between two channels of DDR4-3200 (51) and one of DDR5-4800 (38)."""
+"""A socket whose memory speed is not known: between two channels of DDR4-3200 (51) and one of DDR5-4800 (38)."""
+
+ZEN_2_FAMILY, ZEN_4_FAMILY, ZEN_5_FAMILY = 23, 25, 26
+"""AMD's processor families as CPUID numbers them; 25 is Zen 3 and Zen 4, told apart by the model."""
+
+ZEN_3_LINK_GBPS = 47.0
+"""What one chiplet of Zen 2 and Zen 3 reads over its link. fit-2026-11: its bound on CPU bandwidth."""
+
+ZEN_4_LINK_GBPS = 60.0
+"""The same of Zen 4 and Zen 5 (measured: 46 to 63 on one chiplet, 225 to 250 on four). fit-2026-11."""
 
 UNKNOWN_GPU_BANDWIDTH_GBPS = 250.0
 """A GPU of which nothing is known. judgement, with the widest range."""

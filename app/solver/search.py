@@ -10,6 +10,7 @@ from app.solver.explain import alternatives, notes, placement_text
 from app.solver.model import ModelShape, Policy, Workload
 from app.solver.placement import Shortfall, available_bytes, candidates, needed_bytes, reserve_bytes, shortfall
 from app.solver.plan import DeviceMemory, Parameters, Placement, Plan
+from app.solver.ram import with_ram_bandwidth
 from app.solver.speed import predict_decode
 from app.units import bytes_text
 from detectors.facts import Machine
@@ -32,6 +33,7 @@ def solve(machine: Machine, shape: ModelShape, workload: Workload, policy: Polic
     Raises:
         NoFitError: nothing fits; says by how many bytes the closest one fails, and what would make it fit.
     """
+    machine = with_ram_bandwidth(machine)
     parameters = _parameters(machine, workload, policy)
     fitting, failing = candidates(machine, shape, parameters, policy)
     if not fitting:

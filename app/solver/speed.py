@@ -32,7 +32,9 @@ def read_bandwidth(device: Device) -> tuple[float, Basis]:
 def weight_factor(device: Device, cpu: Cpu | None) -> float:
     """Time over bytes / bandwidth for weights read by that device."""
     if device.kind in ("cpu", "remote"):
-        two_sockets = device.kind == "cpu" and cpu is not None and (cpu.sockets or 1) > 1
+        # The factor of two sockets is of their sum; a guess stands for what one of them reads.
+        summed = device.kind == "cpu" and device.bandwidth_gbps is not None
+        two_sockets = summed and cpu is not None and (cpu.sockets or 1) > 1
         return k.CPU_SOCKETS_FACTOR if two_sockets else k.CPU_WEIGHT_FACTOR
     return k.GPU_WEIGHT_FACTOR
 

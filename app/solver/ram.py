@@ -1,0 +1,54 @@
+"""How fast the processor reads its memory, where that was not measured: by the modules and the processor's build."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from app.solver import constants as k
+from detectors.facts import Basis, Cpu, Machine
+
+
+def with_ram_bandwidth(machine: Machine) -> Machine:
+    """The machine with a bandwidth for a CPU that has none, by its memory bus; as it is, where nothing is known."""
+    found = bus_bandwidth(machine)
+    if found is None:
+        return machine
+    gbps, basis = found
+    devices = tuple(
+        replace(device, bandwidth_gbps=gbps, bandwidth_basis=basis)
+        if device.kind == "cpu" and device.bandwidth_gbps is None
+        else device
+        for device in machine.devices
+    )
+    return replace(machine, devices=devices)
+
+
+def bus_bandwidth(machine: Machine) -> tuple[float, Basis] | None:
+    """GB/s of all sockets together: what the modules could, or what the chiplets' links let through if that is less."""
+    bus = machine.memory.bus if machine.memory is not None else None
+    if bus is None or not bus.theoretical_gbps:
+        return None
+    links = link_bandwidth(machine.cpu)
+    if links is not None and links < bus.theoretical_gbps:
+        return links, "table"
+    return bus.theoretical_gbps, bus.basis
+
+
+def link_bandwidth(cpu: Cpu | None) -> float | None:
+    """GB/s that an AMD processor's chiplets draw from its memory controller; `None`: no such bound is known.
+
+    Each core complex die has a link of its own. From Zen 3 on it has one L3 cache; Zen 2 has two.
+    """
+    if cpu is None or cpu.vendor not in ("AMD", "AuthenticAMD") or cpu.hypervisor or not cpu.l3_domains:
+        return None
+    caches = len(cpu.l3_domains)
+    if cpu.family == k.ZEN_2_FAMILY:
+        return -(-caches // 2) * k.ZEN_3_LINK_GBPS
+    if cpu.family == k.ZEN_4_FAMILY and not _is_zen_4(cpu.model_number or 0):
+        return caches * k.ZEN_3_LINK_GBPS
+    return caches * k.ZEN_4_LINK_GBPS if cpu.family in (k.ZEN_4_FAMILY, k.ZEN_5_FAMILY) else None
+
+
+def _is_zen_4(model: int) -> bool:
+    """Which models of family 25 are Zen 4; the others are Zen 3."""
+    return 0x10 <= model <= 0x1F or 0x60 <= model <= 0x7F or 0xA0 <= model <= 0xAF
