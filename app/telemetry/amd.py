@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from app.telemetry.sample import DeviceSample
 from detectors.host import Host
+
+if TYPE_CHECKING:
+    from app.telemetry.amd_ioctl import IoctlGpu, IoctlReading
 
 _ASLEEP = "not permitted"  # amdgpu's answer (EPERM) for a GPU that is runtime-suspended
 
@@ -25,6 +30,9 @@ class AmdSource:
         self._folder = _folder(host, bdf)
         monitors = host.names(f"{self._folder}/hwmon")
         self._monitor = f"{self._folder}/hwmon/{monitors[0]}" if monitors else None
+        self._bdf = bdf
+        self._by_ioctl: IoctlGpu | None = None
+        self._ioctl_looked_for = not host.live
 
     def read(self) -> DeviceSample:
         """What the driver says now."""
@@ -33,19 +41,32 @@ class AmdSource:
         if busy is None:
             why = self._host.why(f"{self._folder}/gpu_busy_percent")
             reason = "asleep" if why == _ASLEEP else f"load: {why}"
+            if why != _ASLEEP and (answered := self._ioctl()) is not None:
+                return self._sample(answered.load, answered.power_w, answered.temperature_c, "")
         power_uw = self._monitored("power1_average")
         if power_uw is None:
             power_uw = self._monitored("power1_input")  # what APUs have
         temperature_mc = self._monitored("temp1_input")
-        return DeviceSample(
-            self._device_id,
-            load=None if busy is None else busy / 100,
-            used_bytes=self._memory("used"),
-            total_bytes=self._memory("total"),
-            power_w=None if power_uw is None else power_uw / 1e6,
-            temperature_c=None if temperature_mc is None else temperature_mc / 1000,
-            reason=reason,
+        return self._sample(
+            None if busy is None else busy / 100,
+            None if power_uw is None else power_uw / 1e6,
+            None if temperature_mc is None else temperature_mc / 1000,
+            reason,
         )
+
+    def _sample(
+        self, load: float | None, power_w: float | None, temperature_c: float | None, reason: str
+    ) -> DeviceSample:
+        used, total = self._memory("used"), self._memory("total")
+        return DeviceSample(self._device_id, load, used, total, power_w, temperature_c, reason)
+
+    def _ioctl(self) -> IoctlReading | None:
+        if not self._ioctl_looked_for:
+            self._ioctl_looked_for = True
+            from app.telemetry.amd_ioctl import IoctlGpu
+
+            self._by_ioctl = IoctlGpu.find(self._bdf)
+        return None if self._by_ioctl is None else self._by_ioctl.read()
 
     def close(self) -> None:
         """Nothing was taken."""
