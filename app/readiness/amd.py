@@ -57,7 +57,7 @@ def check_kernel(case: Case) -> Iterator[Finding]:
             "Compute queues and registers of gfx1151 are handled right from 6.18.4 on (Ubuntu: 6.17.0-19 HWE, "
             "6.14.0-1018 OEM); before, ROCm is known to hang or fault under load. Other distributions may have the "
             "fixes in an older version.",
-            kernel_fix(kernel, "6.18.4"),
+            kernel_fix(kernel, "6.18.4 (Ubuntu: 6.17.0-19, OEM 6.14.0-1018)"),
             0.1,
         )
     else:

@@ -88,7 +88,8 @@ def _seen(power: CpuPower) -> str:
 
 def _fix(power: CpuPower) -> Fix:
     if power.preference is not None:
-        steps = (run("powerprofilesctl set performance", "powerprofilesctl set balanced"),)
+        former = "power-saver" if power.preference == "power" else "balanced"
+        steps = (run("powerprofilesctl set performance", f"powerprofilesctl set {former}"),)
         verify = "cat /sys/devices/system/cpu/cpu0/cpufreq/energy_performance_preference"
     else:
         former = power.governor or "schedutil"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from app.readiness.case import Case, is_strix_halo
 from app.readiness.finding import Finding, Fix
-from detectors.facts import MemoryBus
+from detectors.facts import Cpu, MemoryBus
 
 # Channels of 64 bits for each processor, from the makers' data sheets; the first pattern that fits counts.
 _CHANNELS = (
@@ -23,6 +23,8 @@ _CHANNELS = (
     (re.compile(r"Xeon.*\bw\d-2[45]\d\d"), 4),
     (re.compile(r"Ryzen|Core\(TM\)|Core Ultra"), 2),
 )
+_SERVER = re.compile(r"EPYC|Xeon.*\b(?:Platinum|Gold|Silver|Bronze|Max)\b|Xeon\S*\s+6\d{3}")
+"""They take registered modules, which have no memory profiles (EXPO, XMP) to switch on."""
 _LOW_SHARE = 0.55
 _STRIX_HALO_LOW_SHARE = 0.35
 """Its CPU reads 100 to 118 of 256 GB/s (published measurements); the rest is there for the GPU."""
@@ -48,7 +50,7 @@ def check_bus(case: Case) -> Iterator[Finding]:
         yield Finding("mem.channels", "unknown", "Memory modules and channels are not known", why, reason)
         return
     yield from _channels(case, bus)
-    yield from _speed(bus)
+    yield from _speed(bus, case.cpu)
 
 
 def _channels(case: Case, bus: MemoryBus) -> Iterator[Finding]:
@@ -56,7 +58,8 @@ def _channels(case: Case, bus: MemoryBus) -> Iterator[Finding]:
     possible = expected_channels(cpu.model, cpu.sockets) if cpu else None
     soldered = (bus.type or "").startswith("LPDDR")
     reason = "Each empty channel takes its share of the bandwidth, and so of the speed of experts on the CPU."
-    evidence = f"{len(bus.modules)} modules, {bus.channels or '?'} channels ({bus.channels_how or bus.source})"
+    how = bus.channels_how or bus.source
+    evidence = f"modules: {len(bus.modules)}, channels with a module: {bus.channels or '?'} ({how})"
     if bus.channels is None:
         yield Finding("mem.channels", "unknown", "The number of memory channels in use is not known", evidence, reason)
     elif possible is not None and bus.channels < possible and not soldered:
@@ -73,11 +76,16 @@ def _channels(case: Case, bus: MemoryBus) -> Iterator[Finding]:
         yield Finding("mem.channels", "good", f"{bus.channels} memory channels are in use", evidence, reason)
 
 
-def _speed(bus: MemoryBus) -> Iterator[Finding]:
+def _speed(bus: MemoryBus, cpu: Cpu) -> Iterator[Finding]:
     rated, runs = bus.rated_mts, bus.configured_mts
     reason = "Generation through experts on the CPU is as fast as this memory."
     if not rated or not runs:
         yield Finding("mem.speed", "unknown", "The speed of the memory is not known", bus.source or "no source", reason)
+    elif runs < rated and _SERVER.search(cpu.model):
+        evidence = f"{bus.type or 'memory'}: rated {rated}, configured {runs} MT/s ({bus.source})"
+        why = "A server's processor has a highest speed of its own, lower with two modules a channel: this may be it."
+        title = f"The memory runs at {runs} MT/s; its modules could do {rated}"
+        yield Finding("mem.speed", "note", title, evidence, f"{reason} {why}", cost_share=1 - runs / rated)
     elif runs < rated:
         fix = Fix(
             "in the firmware: enable the memory profile (EXPO, XMP); with four modules on a desktop less may be stable",
@@ -104,6 +112,8 @@ def check_bandwidth(case: Case) -> Iterator[Finding]:
     reason = f"Experts on the CPU are read at this speed; {_GOOD_SHARE}."
     if cpu.bandwidth_basis != "measured" or cpu.bandwidth_gbps is None:
         why = "it was not measured: moetune check --measure does it in a second or two"
+        if theoretical:
+            why += f"; the modules could {theoretical:.0f} GB/s"
         yield Finding("mem.bw", "unknown", "How fast this CPU reads its memory is not known", why, reason)
         return
     measured = cpu.bandwidth_gbps

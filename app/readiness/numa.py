@@ -33,15 +33,18 @@ def check_numa(case: Case) -> Iterator[Finding]:
     yield _spread(case, nodes)
 
 
+def _range(sizes: list[int]) -> str:
+    least, most = bytes_text(min(sizes)), bytes_text(max(sizes))
+    return least if least == most else f"{least} to {most}"
+
+
 def _spread(case: Case, nodes: list[NumaNode]) -> Finding:
     cpu = case.cpu
     sockets = cpu.sockets if cpu else None
     sizes = [node.memory_bytes or 0 for node in nodes]
     per_socket = cpu.nodes_per_socket if cpu else None
     split = f" ({per_socket} nodes in each processor: SNC or NPS)" if per_socket and per_socket > 1 else ""
-    evidence = (
-        f"{sockets or '?'} sockets, {len(nodes)} nodes of {bytes_text(min(sizes))} to {bytes_text(max(sizes))}{split}"
-    )
+    evidence = f"{sockets or '?'} socket{'' if sockets == 1 else 's'}, {len(nodes)} nodes of {_range(sizes)}{split}"
     fits = case.plan is not None and case.host_bytes <= max(sizes)
     held = f"The plan's {bytes_text(case.host_bytes)} fit in one node: " if fits else ""
     return Finding(

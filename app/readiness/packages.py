@@ -5,7 +5,11 @@ from __future__ import annotations
 from app.readiness.finding import Fix
 from detectors.facts import KernelFacts
 
-_UBUNTU_KERNEL = "sudo apt install --install-recommends linux-generic-hwe-24.04   # or linux-oem-24.04c"
+_UBUNTU_KERNELS = {
+    "22.04": "sudo apt install --install-recommends linux-generic-hwe-22.04",
+    "24.04": "sudo apt install --install-recommends linux-generic-hwe-24.04   # or linux-oem-24.04c",
+}
+"""A release has its own package; those between two long-term releases just go on being updated."""
 _KERNEL = {
     "debian": "add the backports of your release to apt's sources, then: sudo apt install -t NAME-backports "
     "linux-image-amd64",
@@ -36,8 +40,10 @@ def kernel_fix(kernel: KernelFacts | None, wanted: str) -> Fix:
         wanted: the least version, for the sentence and the check.
     """
     family = kernel.distribution_family if kernel else None
-    ubuntu = kernel is not None and kernel.distribution_id == "ubuntu"
-    text = _UBUNTU_KERNEL if ubuntu else _KERNEL.get(family or "", f"install a kernel of at least {wanted}")
+    if kernel is not None and kernel.distribution_id == "ubuntu":
+        text = _UBUNTU_KERNELS.get((kernel.distribution_version or "")[:5], _KERNEL["pop"])
+    else:
+        text = _KERNEL.get(family or "", f"install a kernel of at least {wanted}")
     return Fix(_where(kernel) + text + "\nsudo reboot", _BACK, f"uname -r   # at least {wanted}", reboot=True)
 
 

@@ -64,7 +64,7 @@ def _once(steps: Iterable[Step]) -> tuple[Step, ...]:
 
 
 def _chain(lines: Iterable[str], hand: list[str], reboot: bool) -> str:
-    chain = [line for line in lines if line]
+    chain, hand = [line for line in lines if line], [text for text in hand if text]
     if chain and reboot:
         chain.append("sudo reboot")
     return "\n".join([*hand, " &&\n".join(chain)] if chain else hand)

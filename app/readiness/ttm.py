@@ -31,8 +31,7 @@ def check_gttsize(case: Case) -> Iterator[Finding]:
             "costs",
             f"{_GTTSIZE} and the limit of TTM disagree",
             f"{evidence}; {module}'s pages_limit is {limit}, which is {bytes_text(limit * kernel.page_bytes)}",
-            "The driver promises memory that the kernel then does not give; allocations fail under load. The smaller "
-            f"of the two, {bytes_text(min(size, limit * kernel.page_bytes))}, is what can be used.",
+            _at_odds(size, limit * kernel.page_bytes),
             _fix(case, kernel),
             abs(size - limit * kernel.page_bytes) / max(size, limit * kernel.page_bytes, 1),
         )
@@ -107,6 +106,13 @@ def _fix(case: Case, kernel: KernelFacts) -> Fix:
         if solution is not None and solution.limit_bytes > GIB:
             return solution_fix(solution, kernel)
     return line_fix(kernel, {}, (_GTTSIZE,))
+
+
+def _at_odds(size: int, limit: int) -> str:
+    usable = f"The smaller of the two, {bytes_text(min(size, limit))}, is what can be used."
+    if size > limit:
+        return f"The driver promises memory that the kernel then does not give; allocations fail under load. {usable}"
+    return f"The driver offers less than the kernel would give. {usable}"
 
 
 def _option(kernel: KernelFacts | None, module: str, name: str) -> ModuleOption | None:

@@ -33,6 +33,10 @@ class Need:
     packages: dict[str, str]
     """Package manager -> packages that bring it."""
 
+    def __str__(self) -> str:
+        ways = "; ".join(f"{command} {self.packages[key]}" for key, command in PACKAGE_MANAGERS.items())
+        return f"{self.name}: {self.why} ({ways})"
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:

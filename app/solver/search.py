@@ -116,7 +116,7 @@ def _no_fit(machine: Machine, shape: ModelShape, workload: Workload, failing: li
     if not failing:
         return NoFitError(
             f"No device may hold {shape.name}: none of the allowed devices is on this machine.",
-            hint="Name devices as `moetune plan --list-devices` shows them, or allow all of them.",
+            hint="Name devices as `moetune runtime list` shows them, or allow all of them.",
         )
     closest = min(failing, key=lambda lack: lack.missing_bytes)
     label = placement_text(machine, closest.placement, shape)

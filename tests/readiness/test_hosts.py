@@ -38,7 +38,7 @@ def _texts(machine: Machine) -> str:
         ("ubuntu2404-strixhalo-dkms", ["amdttm.pages_limit=29360128", "ttm[.]pages[-_]limit=", "99-amdttm.cfg"]),
         ("fedora43-strixhalo-conflict", ['--remove-args="amdgpu.gttsize"', "pages_limit=29360128/g", "sudo dracut"]),
         ("ubuntu2404-xeon6430vm-rtx4090", ["qm set VMID --cpu host"]),
-        ("ubuntu2204-xeon6430-kernel515", ["linux-generic-hwe"]),
+        ("ubuntu2204-xeon6430-kernel515", ["linux-generic-hwe-22.04\n"]),
         ("debian12-container-memorymax", ["docker update --memory"]),
         ("dgxos7-gb10", ["vm.nr_hugepages=0"]),
         ("cachyos-ryzen9900x-arcb580", ["usermod -aG render,video"]),
@@ -49,6 +49,12 @@ def _texts(machine: Machine) -> str:
 def test_the_fixes_are_those_of_the_system(machine: Machine, parts: list[str]) -> None:
     text = _texts(machine)
     assert [part for part in parts if part not in text] == []
+
+
+@pytest.mark.parametrize("machine", MACHINES, indirect=True)
+def test_no_way_back_has_an_empty_line(machine: Machine) -> None:
+    undone = [finding.fix.undo for finding in judge(machine) if finding.fix is not None]
+    assert [text for text in undone if "" in text.split("\n")] == []
 
 
 @pytest.mark.parametrize("machine", MACHINES, indirect=True)

@@ -116,6 +116,14 @@ def test_gttsize_that_disagrees_with_ttm_costs() -> None:
     assert "16384000, which is 62.5 GiB" in finding.evidence
     assert finding.fix is not None
     assert "- amdgpu.gttsize=114688\n+ ttm.pages_limit=29360128" in finding.fix.diff
+    assert "allocations fail" in finding.reason
+
+
+def test_a_gttsize_below_the_limit_fails_nothing() -> None:
+    machine = _apu(64 * GIB, command_line="ro amdgpu.gttsize=65536", ttm_pages_limit=29360128)
+    reason = _one(machine, "amd.gtt.mismatch").reason
+    assert "64.0 GiB" in reason
+    assert "fail" not in reason
 
 
 def test_gttsize_in_modprobe_d_is_found_there() -> None:
@@ -419,6 +427,13 @@ def test_channels_and_speed() -> None:
     assert _one(_bus(configured_mts=4800), "mem.speed").title == "The memory runs at 4800 of 6000 MT/s"
     assert _severity(_bus(rated_mts=None), "mem.speed") == "unknown"
     assert _severity(Machine("host", cpu=CPU, kernel=KERNEL), "mem.channels") == "unknown"
+
+
+@pytest.mark.parametrize("model", ["Intel(R) Xeon(R) Gold 6430", "AMD EPYC 9554 64-Core Processor"])
+def test_a_servers_modules_have_no_profile_to_switch_on(model: str) -> None:
+    machine = _bus(rated_mts=4800, configured_mts=4400)
+    finding = _one(replace(machine, cpu=replace(CPU, model=model)), "mem.speed")
+    assert (finding.severity, finding.fix) == ("note", None)
 
 
 def test_a_virtual_machines_modules_are_not_judged() -> None:

@@ -297,3 +297,8 @@ def test_make_serves_where_there_is_no_ninja(home: Path, monkeypatch: pytest.Mon
     seen: list[BuildProgress] = []
     build(plan, seen.append)
     assert max(p.done for p in seen if p.total == 100) == 100
+
+
+def test_what_is_missing_says_why_and_how_to_get_it() -> None:
+    need = next(need for need in load_recipe().needs if need.backend == "vulkan" and need.name == "glslc")
+    assert str(need).startswith("glslc: it compiles the shaders (Debian, Ubuntu: sudo apt install glslc; ")
