@@ -10,6 +10,7 @@ from app.units import bytes_text
 from detectors.facts import Device, PcieLink
 
 _NARROW = 4
+_NOT_COPIED = "The plan has no experts on the host: the link matters while the model loads, and hardly after that."
 _ARC_LOSS = 0.5
 """Intel's own support pages: Arc cards without Resizable BAR lose much of their speed."""
 
@@ -46,15 +47,16 @@ def _width(case: Case, gpu: Device, link: PcieLink, width: int, possible: int) -
     )
     if link.card_width:
         evidence += f"; the card has x{link.card_width}"
+    copied = case.uses("cpu")
     copying = _copying(case, gpu, gbps)
     if width < possible:
+        what = f"Prompts through experts on the host are copied over this link{copying}." if copied else _NOT_COPIED
         return Finding(
             "pcie.width",
-            "costs",
+            "costs" if copied else "note",
             f"{gpu.name} uses {width} of {possible} lanes",
             evidence,
-            f"Prompts through experts on the host are copied over this link{copying}. Lanes are lost to bad contact, a "
-            "riser, or to a second device that shares the slot's lanes.",
+            f"{what} Lanes are lost to bad contact, a riser, or to a second device that shares the slot's lanes.",
             Fix(
                 "power off; seat the card (and its riser or cable) again; look for a shared M.2 slot, and for "
                 "bifurcation in the firmware",
@@ -62,7 +64,7 @@ def _width(case: Case, gpu: Device, link: PcieLink, width: int, possible: int) -
                 f"cat /sys/bus/pci/devices/{link.bridge_bdf or gpu.pci_bdf}/current_link_width   # {possible}",
                 reboot=True,
             ),
-            0.2 * (1 - width / possible),
+            0.2 * (1 - width / possible) if copied else 0.0,
         )
     if width <= _NARROW or (link.card_width or 0) > possible:
         return Finding(
@@ -70,15 +72,20 @@ def _width(case: Case, gpu: Device, link: PcieLink, width: int, possible: int) -
             "note",
             f"{gpu.name} has {width} lanes{speed}",
             evidence,
-            f"All that the slot or cable has. Generation moves little over it; prompts through experts on the host "
-            f"wait for it{copying}: keep expert layers whole on one side, and use a larger -ub.",
+            "All that the slot or cable has. "
+            + (
+                f"Generation moves little over it; prompts through experts on the host wait for it{copying}: keep "
+                "expert layers whole on one side, and use a larger -ub."
+                if copied
+                else _NOT_COPIED
+            ),
         )
     return Finding("pcie.width", "good", f"{gpu.name} uses all {width} lanes of its slot", evidence, "Nothing is lost.")
 
 
 def _copying(case: Case, gpu: Device, gbps: float | None) -> str:
     """How long one pass over the host's experts takes, where the plan says how many there are."""
-    if case.plan is None or not gbps or gpu.id != case.plan.placement.attention or not case.host_bytes:
+    if case.plan is None or not case.uses("cpu") or not gbps or gpu.id != case.plan.placement.attention:
         return ""
     return f", {bytes_text(case.host_bytes)} in {case.host_bytes / 1e9 / gbps:.1f} s per batch (estimated)"
 

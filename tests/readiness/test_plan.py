@@ -114,6 +114,18 @@ def test_a_narrow_slot_is_told_in_seconds_per_batch() -> None:
     assert "40.0 GiB in 5.5 s per batch (estimated)" in reason
 
 
+@pytest.mark.parametrize("possible", [4, 16], ids=["narrow slot", "lost lanes"])
+def test_a_narrow_slot_costs_a_plan_without_host_experts_nothing(possible: int) -> None:
+    machine = _machine()
+    card = replace(machine.devices[2], link=PcieLink(16.0, 4, 16.0, possible, 16.0, 16))
+    plan = _plan({DGPU: 30.0})
+    plan = replace(plan, memory=(*plan.memory, DeviceMemory("cpu", GIB // 2, 0, 0, None, 0)))
+    found = _found(replace(machine, devices=(*machine.devices[:2], card)), plan)["pcie.width"]
+    assert found.severity == "note"
+    assert "no experts on the host" in found.reason
+    assert "per batch" not in found.reason
+
+
 @pytest.mark.parametrize(("load_mode", "severity"), [("none", None), ("mmap", None), ("mmap+mlock", "costs")])
 def test_locking_matters_only_where_the_plan_locks(load_mode: str, severity: str | None) -> None:
     found = _found(_machine(), _plan({"cpu": 40.0}, load_mode=load_mode)).get("mem.memlock")
