@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEMO_MODEL = "demo"
 DEMO_CONTEXT = 4096
-DEMO_TOKENS = 96
+DEMO_TOKENS = 192
 """Tokens of one answer."""
 
 PROMPTS = (

@@ -33,6 +33,10 @@ CPU_THREAD_GFLOPS = 30.0
 """What one core multiplies and adds on quantized weights, one token at a time. lab: 27 on a Zen 4 core with AVX-512,
 MXFP4 experts and Q8_0 rest; fit-2026-11 has 39 for prefill by mainline kernels. Binds on few cores only."""
 
+VIRTUAL_CPU_SHARE = 0.65
+"""What a virtual CPU multiplies, over a core: two of them are mostly two threads of one core. lab: on two vCPUs of an
+EPYC a small model ran 1.2 to 1.5 times as fast as on one."""
+
 BITS_PER_RESIDENT_WEIGHT = 8.5
 """Q8_0, the usual type of what is not an expert: turns bytes into multiply-adds."""
 

@@ -45,7 +45,8 @@ def _reading_ms(size: float, device: Device, cpu: Cpu | None, *, parameters_g: f
     by_bytes = size / bandwidth / 1e6 * weight_factor(device, cpu)
     if device.kind != "cpu":
         return by_bytes
-    return max(by_bytes, 2 * parameters_g / (threads * k.CPU_THREAD_GFLOPS) * 1e3)
+    share = k.VIRTUAL_CPU_SHARE if cpu is not None and cpu.hypervisor else 1.0
+    return max(by_bytes, 2 * parameters_g / (threads * share * k.CPU_THREAD_GFLOPS) * 1e3)
 
 
 def kv_read_bytes(layer: LayerShape, shape: ModelShape, parameters: Parameters, context: int) -> float:
