@@ -43,7 +43,9 @@ def alternatives(
         change = 100 * (prediction.tokens_per_s / best.tokens_per_s - 1)
         dearest = max(prediction.terms, key=lambda term: term.value)
         if change >= 0:
-            why = f"as fast within what can be predicted ({change:+.0f} %), but on more devices"
+            why = f"as fast within what can be predicted ({change:+.0f} %)"
+            if len(placement.devices) > len(chosen.devices):
+                why += ", but on more devices"
         else:
             why = f"{change:+.0f} %: {dearest.name} takes {dearest.value:.1f} of {prediction.ms_per_token:.1f} ms"
         found.append(Alternative(placement_text(machine, placement, shape), prediction.tokens_per_s, why))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -127,3 +128,22 @@ def test_a_wider_ubatch_is_chosen_where_experts_are_streamed() -> None:
     assert _ubatch(solve(desktop(), gpt_oss_120b(), Workload(), Policy())) in (512, 2048)
     assert _ubatch(solve(plain(ram_gib=96), gpt_oss_120b(), Workload(), Policy())) == 512
     assert _ubatch(solve(desktop(), gpt_oss_120b(), Workload(), Policy(ubatch=256))) == 256
+
+
+def test_a_twin_is_not_said_to_take_more_devices() -> None:
+    one = desktop(vram_gib=80)
+    twin = replace(one.devices[1], id="gpu:b", pool_id="vram:b")
+    pool = replace(one.pools[1], id="vram:b")
+    machine = replace(one, devices=(*one.devices, twin), pools=(*one.pools, pool))
+    plan = solve(machine, gpt_oss_120b(), Workload(), Policy(devices=("gpu:a", "gpu:b", "cpu")))
+    equal = [other for other in plan.alternatives if other.why.startswith("as fast")]
+    assert equal
+    assert all("more devices" not in other.why for other in equal)
+
+
+def test_virtual_cpus_multiply_less_than_cores() -> None:
+    metal = plain(ram_gib=96)
+    assert metal.cpu is not None
+    virtual = replace(metal, cpu=replace(metal.cpu, hypervisor="KVM"))
+    speeds = [solve(one, gpt_oss_120b(), Workload(), Policy()).decode.tokens_per_s for one in (metal, virtual)]
+    assert speeds[0] > speeds[1]
