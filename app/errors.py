@@ -36,8 +36,12 @@ class ExitCode(IntEnum):
     """`check` only: what it found costs speed or memory."""
     BLOCKS = 2
     """`check` only: what it found keeps a device or an engine from working."""
+    HUNG_UP = 129
+    """SIGHUP: the terminal was closed."""
     INTERRUPTED = 130
-    """Ctrl-C."""
+    """SIGINT: Ctrl-C."""
+    TERMINATED = 143
+    """SIGTERM."""
 
 
 class MoetuneError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from app.cli.output import narrate, print_json
 from app.errors import ExitCode, UsageError
@@ -15,6 +16,8 @@ _MOST_LISTED = 5
 
 def run(arguments: argparse.Namespace) -> int:
     """Save it, and say what it holds and what was left out."""
+    if Path(arguments.file).is_file():
+        raise UsageError(f"{arguments.file} exists already.", hint="Give a new name.")
     try:
         report = capture(Host(), arguments.file, tool=f"moetune {__version__}")
     except CaptureError as error:

@@ -9,7 +9,7 @@ from app.cli.machine import print_machine
 from app.cli.output import narrate, painted, print_json, print_rows, print_wrapped
 from app.errors import ExitCode, UsageError
 from app.jobs.checking import CheckReport, check, known_machine, measure
-from app.readiness import Finding, Severity, fix_script
+from app.readiness import Finding, Fix, Severity, fix_script
 
 _MARKS: dict[Severity, tuple[str, str]] = {
     "blocks": ("✗ blocks", "red"),
@@ -18,6 +18,20 @@ _MARKS: dict[Severity, tuple[str, str]] = {
     "unknown": ("? open", "dim"),
     "good": ("✓ good", "green"),
 }
+_COMMANDS = (
+    "sudo ",
+    "echo ",
+    "cat ",
+    "uname",
+    "moetune ",
+    "docker ",
+    "podman ",
+    "pip",
+    "rm ",
+    "tuned-adm",
+    "nvidia-smi",
+)
+"""How the lines begin that are commands, in fixes that only a person can do."""
 _MARK_WIDTH = 10
 _INDENT = 2 + _MARK_WIDTH
 
@@ -91,15 +105,23 @@ def _print_finding(finding: Finding) -> None:
     if finding.severity == "good":
         return
     print_wrapped(finding.reason, _INDENT)
-    if finding.fix is None:
-        return
-    for label, text in (("fix", finding.fix.text), ("undo", finding.fix.undo), ("verify", finding.fix.verify)):
+    if finding.fix is not None:
+        _print_fix(finding.fix)
+
+
+def _print_fix(fix: Fix) -> None:
+    reboots = fix.reboot and "reboot" not in fix.text
+    for label, text in (
+        ("fix", f"{fix.text}\nthen reboot" if reboots else fix.text),
+        ("undo", fix.undo),
+        ("verify", fix.verify),
+    ):
         for number, line in enumerate(text.splitlines()):
-            # A command is not wrapped: it is there to be copied.
-            lead = f"{label if number == 0 else '':<7}"
-            print(f"{' ' * _INDENT}{painted(lead, 'bold')}{line}")
-    if finding.fix.reboot and "reboot" not in finding.fix.text:
-        print(f"{' ' * _INDENT}       then reboot")
+            lead = f"{' ' * _INDENT}{painted(f'{label if number == 0 else str():<7}', 'bold')}"
+            if fix.steps or line.startswith(_COMMANDS):
+                print(f"{lead}{line}")  # a command is there to be copied: it is not broken
+            else:
+                print_wrapped(line, _INDENT + 7, lead)
 
 
 def _print_engines(report: CheckReport) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from app.cli.output import painted, print_rows
 from app.units import bytes_text
-from detectors.facts import Cpu, Device, Link, Machine, PcieLink
+from detectors.facts import Cpu, Device, Link, Machine, MemoryBus, PcieLink
 
 _KINDS = {"cpu": "CPU memory", "igpu": "iGPU", "dgpu": "GPU", "remote": "Remote"}
 _BASIS = {"measured": "measured", "calibrated": "calibrated", "driver": "from the driver", "table": "from a table",
@@ -60,8 +60,18 @@ def _memory(machine: Machine) -> Iterator[tuple[str, str]]:
         free = f", {bytes_text(pool.available_bytes)} available" if pool.available_bytes is not None else ""
         yield pool.name, f"{bytes_text(pool.total_bytes)}{free}"
     facts = machine.memory
+    if facts is not None and facts.bus is not None and facts.bus.theoretical_gbps is not None:
+        yield "Memory bus", _bus(facts.bus)
     if facts is not None and facts.limit_bytes is not None:
         yield "", f"limited to {bytes_text(facts.limit_bytes)} by {facts.limit_file or 'its cgroup'}"
+
+
+def _bus(bus: MemoryBus) -> str:
+    kind = "-".join(str(part) for part in (bus.type, bus.configured_mts or bus.rated_mts) if part)
+    channels = f"{bus.channels} channels" if bus.channels else f"{bus.bits} bit" if bus.bits else ""
+    modules = f"{len(bus.modules)} modules" if bus.modules else ""
+    parts = (kind, modules, channels, f"{bus.theoretical_gbps:.0f} GB/s in theory")
+    return " · ".join(part for part in parts if part)
 
 
 def _device(machine: Machine, device: Device) -> str:
@@ -110,5 +120,7 @@ def _kernel(machine: Machine) -> Iterator[tuple[str, str]]:
     if kernel is None:
         return
     inside = f" · in a container ({kernel.container})" if kernel.container else ""
+    if kernel.wsl:
+        inside = f" · in Windows Subsystem for Linux {kernel.wsl}"
     loader = f" · boots by {kernel.boot_loader}" if kernel.boot_loader else ""
     yield "Kernel", f"{kernel.release} · {kernel.distribution or 'distribution n/a'}{inside}{loader}"

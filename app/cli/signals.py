@@ -14,7 +14,7 @@ def run_until_signal(main: Coroutine[Any, Any, int]) -> int:
     """Run `main` to its end; a signal cancels it once, and its clean-up is waited for.
 
     Returns:
-        What `main` returns, or 128 + the signal's number.
+        What `main` returns, or the code of the signal: 128 + its number.
     """
     received: list[int] = []
 
@@ -34,6 +34,6 @@ def run_until_signal(main: Coroutine[Any, Any, int]) -> int:
         except asyncio.CancelledError:
             if not received:
                 raise
-            return ExitCode.INTERRUPTED if received[0] == signal.SIGINT else 128 + received[0]
+            return ExitCode(128 + received[0])
 
     return asyncio.run(guarded())

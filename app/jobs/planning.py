@@ -11,7 +11,7 @@ from app.models.gguf import read_header
 from app.models.shape import shape_of
 from app.runtimes.assumed import assumed_engine
 from app.runtimes.base import Command, Engine
-from app.runtimes.registry import engine_at, find_engines, machine_with_remotes, runtimes
+from app.runtimes.registry import bounded_by_engine, engine_at, find_engines, machine_with_remotes, runtimes
 from app.solver.model import KvType, ModelShape, Policy, Workload
 from app.solver.plan import DeviceMemory, Plan
 from app.solver.search import solve
@@ -82,7 +82,7 @@ def make_plan(
         if engines is None or request.rpc:
             engines = find_engines(request.rpc, machine)
         engine = choose_engine(engines, request, machine)
-    machine = machine_with_remotes(machine, engine)
+    machine = bounded_by_engine(machine_with_remotes(machine, engine), engine)
     policy = _policy(request, machine, engine)
     plan = solve(machine, shape, request.workload, policy, model_path=str(request.model))
     launchable = request.capture is None and Path(request.model).exists()

@@ -205,6 +205,8 @@ class Supervisor:
     def _conclude(self, process: EngineProcess, *, by_itself: bool) -> None:
         self._take(process.log.finish())
         reason, hint = process.explain_exit(list(self.tail)) if by_itself else self._verdict
+        if by_itself:
+            hint = f"{hint} Its log: {self.log_path}".strip()
         if not process.give_up():
             reason = f"The engine (pid {process.record.pid}) does not end, even by SIGKILL."
             hint = "Its driver may hang: see the kernel's log (dmesg)."

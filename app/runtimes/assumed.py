@@ -34,7 +34,7 @@ def assumed_engine(machine: Machine) -> Engine:
     )
     backend = backend_for(gpus)
     devices = tuple(
-        EngineDevice(f"{backend}{index}", f"{backend}{index}", gpu.name, None, None, gpu.id)
+        EngineDevice(f"{backend}{index}", f"{backend}{index}", gpu.name, _total_bytes(gpu, backend), None, gpu.id)
         for index, gpu in enumerate(gpus)
     )
     return Engine(
@@ -45,3 +45,10 @@ def assumed_engine(machine: Machine) -> Engine:
         backends=("CPU", *((backend,) if backend else ())),
         devices=(CPU_DEVICE, *devices),
     )
+
+
+def _total_bytes(gpu: Device, backend: str | None) -> int | None:
+    """What that backend would use of an APU's memory: ROCm takes the larger of GTT and carve-out, Vulkan both."""
+    if backend != "ROCm" or gpu.gtt_bytes is None or gpu.carveout_bytes is None or gpu.kind != "igpu":
+        return None
+    return max(gpu.gtt_bytes, gpu.carveout_bytes)

@@ -71,23 +71,40 @@ def machine_with_remotes(machine: Machine, engine: Engine) -> Machine:
     """The machine with a device for each RPC device of the engine, and the memory pool that it draws on.
 
     Neither the speed of a remote device nor that of the link to it is known from here: both stay `None` until they
-    are measured. A server on this very host draws on the host's own memory, which is counted once.
+    are measured. A server on this very host draws on the host's own memory, counted once, and reads it as the CPU does.
     """
     devices: list[Device] = []
     pools: list[MemoryPool] = []
+    cpu = next((device for device in machine.devices if device.kind == "cpu"), None)
     known = {device.id for device in machine.devices}
     for device in engine.devices:
         endpoint = endpoint_of(device)
         if endpoint is None or device.device_id is None or device.device_id in known or device.total_bytes is None:
             continue
         name = f"{device.name} at {endpoint}"
-        pool_id = device.device_id
-        if is_loopback(endpoint) and any(pool.id == "ram" for pool in machine.pools):
-            pool_id = "ram"
+        if is_loopback(endpoint) and cpu is not None:
+            pool_id, bandwidth_gbps = cpu.pool_id, cpu.bandwidth_gbps
         else:
+            pool_id, bandwidth_gbps = device.device_id, None
             pools.append(MemoryPool(pool_id, name, device.total_bytes, device.free_bytes))
-        devices.append(Device(id=device.device_id, kind="remote", name=name, vendor="", pool_id=pool_id))
+        devices.append(Device(device.device_id, "remote", name, "", pool_id, bandwidth_gbps=bandwidth_gbps))
     return replace(machine, devices=(*machine.devices, *devices), pools=(*machine.pools, *pools))
+
+
+def bounded_by_engine(machine: Machine, engine: Engine) -> Machine:
+    """The machine with no more memory on each device than the engine can use of it.
+
+    ROCm on an APU sees GTT or carve-out, not both, where Vulkan sees the sum: the engine's total knows.
+    """
+    totals = {device.device_id: device.total_bytes for device in engine.devices if device.total_bytes}
+
+    def bounded(device: Device) -> Device:
+        total = totals.get(device.id)
+        if total is None or device.kind == "remote" or (device.limit_bytes is not None and device.limit_bytes <= total):
+            return device
+        return replace(device, limit_bytes=total)
+
+    return replace(machine, devices=tuple(bounded(device) for device in machine.devices))
 
 
 def is_loopback(endpoint: str) -> bool:

@@ -21,6 +21,11 @@ def worst_basis(*bases: Basis) -> Basis:
     return max(bases, key=_BASIS_ORDER.index)
 
 
+def is_host_cpu(device: Device) -> bool:
+    """Whether the host's own cores do its work: the CPU, or an RPC server on this host that reads the same memory."""
+    return device.kind == "cpu" or (device.kind == "remote" and device.pool_id == "ram")
+
+
 def read_bandwidth(device: Device) -> tuple[float, Basis]:
     """Peak bandwidth in GB/s that the model reckons with, and how it is known."""
     if device.bandwidth_gbps:
@@ -43,7 +48,7 @@ def _reading_ms(size: float, device: Device, cpu: Cpu | None, *, parameters_g: f
     """Milliseconds to read `size` weight bytes, or to multiply them where that takes longer."""
     bandwidth, _ = read_bandwidth(device)
     by_bytes = size / bandwidth / 1e6 * weight_factor(device, cpu)
-    if device.kind != "cpu":
+    if not is_host_cpu(device):
         return by_bytes
     share = k.VIRTUAL_CPU_SHARE if cpu is not None and cpu.hypervisor else 1.0
     return max(by_bytes, 2 * parameters_g / (threads * share * k.CPU_THREAD_GFLOPS) * 1e3)

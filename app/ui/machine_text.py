@@ -122,6 +122,8 @@ def system_lines(machine: Machine, engines: tuple[Engine, ...] | None, engines_e
     """Links, kernel and engines, one line each, labelled."""
     lines = []
     for link in machine.links:
+        if link.path == "same memory":
+            continue  # the boxes say that it is one pool: nothing passes between them
         speed = f"{link.bandwidth_gbps:.1f} GB/s" if link.bandwidth_gbps is not None else "bandwidth n/a"
         latency = f", {link.latency_us:.0f} µs" if link.latency_us is not None else ""
         peer = {True: ", peer to peer", False: ", through the host", None: ""}[link.peer_to_peer]

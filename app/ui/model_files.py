@@ -9,6 +9,7 @@ from pathlib import Path
 
 from textual.suggester import Suggester
 
+from app.models.catalog import model_names
 from app.paths import data_dir
 
 MAX_DEPTH = 5
@@ -68,7 +69,10 @@ class PathSuggester(Suggester):
 
 
 def complete(value: str) -> str | None:
-    """The first folder (with a slash) or GGUF file whose path begins with `value`; `~` stays as typed."""
+    """The first folder (with a slash) or GGUF file whose path begins with `value`, else a name of the catalogue.
+
+    `~` stays as typed.
+    """
     head, _, tail = value.rpartition("/")
     folder = os.path.expanduser(head + "/" if "/" in value else ".")
     try:
@@ -81,6 +85,8 @@ def complete(value: str) -> str | None:
     except OSError:
         return None
     names = [name for name in names if tail.startswith(".") or not name.startswith(".")]
+    if not names and "/" not in value:
+        names = [name for name in model_names() if name.startswith(tail)]
     if not tail or not names or names[0] == tail:
         return None
     return f"{head}/{names[0]}" if "/" in value else names[0]

@@ -16,7 +16,7 @@ from textual.reactive import var
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-from app.errors import MoetuneError
+from app.errors import ExitCode, MoetuneError
 from app.resources import ASSETS
 from app.telemetry.sample import EMPTY, Sample, Timings
 from app.ui.actions import COMMANDS
@@ -171,7 +171,7 @@ class Shell(App[int], inherit_bindings=False):
         raise NotImplementedError
 
     def _exit_by_signal(self, number: int) -> None:
-        self.exit(return_code=128 + number)
+        self.exit(return_code=ExitCode(128 + number))
 
     async def on_unmount(self) -> None:
         """Whatever ended the app: no engine stays behind."""

@@ -147,3 +147,11 @@ def test_virtual_cpus_multiply_less_than_cores() -> None:
     virtual = replace(metal, cpu=replace(metal.cpu, hypervisor="KVM"))
     speeds = [solve(one, gpt_oss_120b(), Workload(), Policy()).decode.tokens_per_s for one in (metal, virtual)]
     assert speeds[0] > speeds[1]
+
+
+def test_a_server_on_this_host_is_no_faster_than_the_host_itself() -> None:
+    machine = plain(ram_gib=128)
+    loopback = Device("remote:127.0.0.1:1", "remote", "RPC0", "", "ram")
+    machine = replace(machine, devices=(*machine.devices, loopback))
+    plan = solve(machine, gpt_oss_120b(), Workload(), Policy())
+    assert plan.placement.devices == ("cpu",)

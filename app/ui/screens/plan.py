@@ -95,9 +95,14 @@ class PlanView(View):
         """The chooser and the plan; one of them is shown."""
         with Vertical(id="chooser"):
             yield Static(
-                "Which model? Type the path of a GGUF file; Enter plans it, Esc leaves the field.", classes="heading"
+                "Which model? A GGUF file's path, or a name like gpt-oss-120b. Enter plans it, Esc leaves the field.",
+                classes="heading",
             )
-            yield Input(placeholder="/path/to/model.gguf   (→ completes)", suggester=PathSuggester(), id="model-path")
+            yield Input(
+                placeholder="/path/to/model.gguf, or gpt-oss-120b   (→ completes)",
+                suggester=PathSuggester(),
+                id="model-path",
+            )
             yield Static("", id="model-error")
             yield Static("looking for models in the usual places…", id="models-title", classes="heading")
             yield OptionList(id="models")
