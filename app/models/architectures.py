@@ -1,80 +1,19 @@
-"""The tensors and metadata of an architecture's files, laid out from a `ModelSpec`.
-
-Source of names, shapes and order of dimensions: llama.cpp 0.5.0, `src/models/openai-moe.cpp`,
-`src/models/qwen3moe.cpp`, `src/llama-arch.cpp`.
-"""
+"""The tensors and metadata of a model's file, laid out from a `ModelSpec`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from app.errors import UsageError
-from app.models.spec import ModelSpec, TypeRole
+from app.models.blueprints import ARCHITECTURES, Blueprint, Row, Rows
+from app.models.quantization import Model, is_value, mixture, type_of
+from app.models.spec import ModelSpec
 from app.models.tensor_classes import TensorClass, place_of
 
 QUANTIZATION_VERSION = 2
 """`general.quantization_version`: GGML_QNT_VERSION, llama.cpp `ggml/include/ggml.h`."""
-
-Role = Literal["embedding", "head", "attention", "attention_value", "experts", "experts_down", "router", "f32"]
-"""What decides a tensor's type: norms, biases and sinks are always F32."""
-Row = tuple[str, tuple[str, ...], Role]
-"""Name, dimensions in ggml's order by the names of `ModelSpec.dimensions`, role."""
-
-_OUTSIDE: tuple[Row, ...] = (
-    ("token_embd.weight", ("d_model", "vocabulary"), "embedding"),
-    ("output_norm.weight", ("d_model",), "f32"),
-    ("output.weight", ("d_model", "vocabulary"), "head"),
-)
-_ATTENTION: tuple[Row, ...] = (
-    ("attn_norm.weight", ("d_model",), "f32"),
-    ("attn_q.weight", ("d_model", "queries"), "attention"),
-    ("attn_k.weight", ("d_model", "keys"), "attention"),
-    ("attn_v.weight", ("d_model", "values"), "attention_value"),
-    ("attn_output.weight", ("mixed", "d_model"), "attention"),
-)
-_EXPERTS: tuple[Row, ...] = (
-    ("ffn_gate_inp.weight", ("d_model", "experts"), "router"),
-    ("ffn_gate_exps.weight", ("d_model", "expert_ff", "experts"), "experts"),
-    ("ffn_up_exps.weight", ("d_model", "expert_ff", "experts"), "experts"),
-    ("ffn_down_exps.weight", ("expert_ff", "d_model", "experts"), "experts_down"),
-)
-
-ARCHITECTURES: dict[str, tuple[Row, ...]] = {
-    "gpt-oss": (
-        *_ATTENTION,
-        ("attn_q.bias", ("queries",), "f32"),
-        ("attn_k.bias", ("keys",), "f32"),
-        ("attn_v.bias", ("values",), "f32"),
-        ("attn_output.bias", ("d_model",), "f32"),
-        ("attn_sinks.weight", ("heads",), "f32"),
-        ("post_attention_norm.weight", ("d_model",), "f32"),
-        *_EXPERTS,
-        ("ffn_gate_inp.bias", ("experts",), "f32"),
-        ("ffn_gate_exps.bias", ("expert_ff", "experts"), "f32"),
-        ("ffn_up_exps.bias", ("expert_ff", "experts"), "f32"),
-        ("ffn_down_exps.bias", ("d_model", "experts"), "f32"),
-    ),
-    "qwen3moe": (
-        *_ATTENTION,
-        ("attn_q_norm.weight", ("key_length",), "f32"),
-        ("attn_k_norm.weight", ("key_length",), "f32"),
-        ("ffn_norm.weight", ("d_model",), "f32"),
-        *_EXPERTS,
-    ),
-}
-"""The tensors of one layer, by architecture."""
-
-_TYPE_ROLES: dict[Role, TypeRole] = {
-    "embedding": "embedding",
-    "head": "head",
-    "attention": "attention",
-    "attention_value": "attention",
-    "experts": "experts",
-    "experts_down": "experts",
-    "router": "router",
-}
+_SEVENTY_LAYERS = 80
+"""How llama.cpp tells Llama 70B (`src/models/llama.cpp`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,78 +27,165 @@ class TensorPlan:
     type_name: str
 
 
-def tensors_of(spec: ModelSpec) -> tuple[TensorPlan, ...]:
-    """Every tensor of a model, layer by layer.
+def blueprint_of(spec: ModelSpec) -> Blueprint:
+    """What the layers of this model are made of.
 
     Raises:
-        UsageError: the tensors of this architecture are not described here.
+        UsageError: the tensors of this architecture are not described.
     """
     if spec.architecture not in ARCHITECTURES:
         raise UsageError(
             f"The tensors of the architecture {spec.architecture} are not known",
             hint=f"Known are {', '.join(ARCHITECTURES)}.",
         )
+    return ARCHITECTURES[spec.architecture]
+
+
+def tensors_of(spec: ModelSpec) -> tuple[TensorPlan, ...]:
+    """Every tensor of a model, layer by layer.
+
+    Raises:
+        UsageError: the tensors of this architecture are not described here, or there is no such quantization.
+    """
+    blueprint = blueprint_of(spec)
     lengths = spec.dimensions()
-
-    def plan(prefix: str, rows: Sequence[Row], layer: int) -> list[TensorPlan]:
-        return [
-            TensorPlan(
-                prefix + name,
-                tuple(lengths[dimension] for dimension in dimensions),
-                place_of(prefix + name)[1],
-                _type_of(spec, role, layer),
-            )
-            for name, dimensions, role in rows
-        ]
-
-    rows = ARCHITECTURES[spec.architecture]
-    layers = [plan(f"blk.{layer}.", rows, layer) for layer in range(spec.layers)]
-    return (*plan("", _OUTSIDE, 0), *(tensor for layer in layers for tensor in layer))
+    rows: list[tuple[int, Row]] = [(0, row) for row in blueprint.outside]
+    for layer in range(spec.layers + spec.nextn):
+        rows += [(layer, (f"blk.{layer}.{name}", sizes)) for name, sizes in _layer_rows(spec, blueprint, layer)]
+    shaped = [(layer, name, tuple(lengths[size] for size in sizes)) for layer, (name, sizes) in rows]
+    return _typed(spec, [entry for entry in shaped if all(entry[2])])
 
 
-def _type_of(spec: ModelSpec, role: Role, layer: int) -> str:
-    if role == "f32":
-        return "F32"
-    larger = spec.types.get("more_bits")
-    if larger and role in ("attention_value", "experts_down") and _has_more_bits(layer, spec.layers):
-        return larger
-    return spec.types[_TYPE_ROLES[role]]
+def _layer_rows(spec: ModelSpec, blueprint: Blueprint, layer: int) -> Rows:
+    """The rows of a layer; a NextN layer is a last layer of the trunk with additions."""
+    ahead = layer >= spec.layers
+    parts: dict[str, Rows] = {
+        "full": blueprint.full,
+        "recurrent": blueprint.recurrent,
+        "window": blueprint.window,
+        "ffn": blueprint.moe if has_experts(spec, layer) else blueprint.dense,
+        "moe": blueprint.moe,
+    }
+    names = ("full", "ffn") if ahead else _part_names(spec, blueprint, layer)
+    found = (row for name in names for row in parts[name])
+    return (*blueprint.every, *found, *(blueprint.nextn if ahead else ()))
 
 
-def _has_more_bits(layer: int, layers: int) -> bool:
-    """Which layers the K-quant `_M` mixtures favour (llama.cpp `src/llama-quant.cpp`, `use_more_bits`)."""
-    return layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2
+def _part_names(spec: ModelSpec, blueprint: Blueprint, layer: int) -> tuple[str, ...]:
+    if spec.pattern:
+        return blueprint.letters[spec.pattern[layer]]
+    if spec.recurrent and spec.recurrent.interval and (layer + 1) % spec.recurrent.interval:
+        return "recurrent", "ffn"
+    return ("window" if blueprint.window and _is_windowed(blueprint, layer) else "full"), "ffn"
+
+
+def _is_windowed(blueprint: Blueprint, layer: int) -> bool:
+    return bool(blueprint.window_period) and (layer + 1) % blueprint.window_period != 0
+
+
+def has_experts(spec: ModelSpec, layer: int) -> bool:
+    """Whether a layer with a feed-forward network has experts in it."""
+    return bool(spec.experts) and layer >= spec.dense_lead and (layer + 1) % spec.moe_step == 0
+
+
+def _typed(spec: ModelSpec, shaped: list[tuple[int, str, tuple[int, ...]]]) -> tuple[TensorPlan, ...]:
+    chosen = mixture(spec.quantization)
+    model = Model(
+        layers=spec.layers + spec.nextn,
+        values=sum(is_value(name) for _, name, _ in shaped),
+        group=spec.heads // spec.kv_heads,
+        experts=spec.experts,
+        tied=spec.tied,
+        seventy=spec.architecture == "llama" and spec.layers == _SEVENTY_LAYERS and spec.heads > spec.kv_heads,
+    )
+    plans, values = [], 0
+    for layer, name, shape in shaped:
+        kind = type_of(chosen, name, shape, layer, values, model)
+        values += is_value(name)
+        plans.append(TensorPlan(name, shape, place_of(name)[1], kind))
+    return tuple(plans)
 
 
 def metadata_of(spec: ModelSpec) -> dict[str, object]:
-    """The GGUF metadata of a model, the tokenizer's excepted."""
-    keys: dict[str, object] = {
-        "block_count": spec.layers,
-        "context_length": spec.context_length,
-        "embedding_length": spec.d_model,
-        "feed_forward_length": spec.feed_forward,
-        "attention.head_count": spec.heads,
-        "attention.head_count_kv": spec.kv_heads,
-        "attention.key_length": spec.key_length,
-        "attention.value_length": spec.value_length,
-        "attention.layer_norm_rms_epsilon": spec.norm_epsilon,
-        "rope.freq_base": spec.rope_base,
-        "expert_count": spec.experts,
-        "expert_used_count": spec.experts_used,
-        "expert_feed_forward_length": spec.expert_ff,
-    }
-    if spec.window:
-        keys["attention.sliding_window"] = spec.window
-    if spec.yarn:
-        keys["rope.scaling.type"] = "yarn"
-        keys["rope.scaling.factor"] = spec.yarn.factor
-        keys["rope.scaling.original_context_length"] = spec.yarn.original_context
+    """The GGUF metadata of a model, the tokenizer's excepted.
+
+    Raises:
+        UsageError: the architecture is not described here, or there is no such quantization.
+    """
+    keys = _shape_keys(spec) | _expert_keys(spec) | _memory_keys(spec) | blueprint_of(spec).metadata
     sliced = f" (slice: {spec.layers} of {spec.full_layers} layers)" if spec.full_layers else ""
     return {
         "general.architecture": spec.architecture,
         "general.type": "model",
         "general.name": spec.name + sliced,
-        "general.file_type": spec.file_type,
+        "general.file_type": mixture(spec.quantization).file_type,
         "general.quantization_version": QUANTIZATION_VERSION,
-        **{f"{spec.architecture}.{key}": value for key, value in keys.items()},
+        **{f"{spec.architecture}.{key}": value for key, value in keys.items() if value is not None},
     }
+
+
+def _shape_keys(spec: ModelSpec) -> dict[str, object]:
+    parts = [_part_names(spec, blueprint_of(spec), layer) for layer in range(spec.layers)]
+    kv_heads = [
+        0 if "full" not in names and "window" not in names else
+        spec.window_kv_heads or spec.kv_heads if "window" in names else spec.kv_heads
+        for names in parts
+    ]  # fmt: skip
+    alone = [spec.expert_ff if names == ("moe",) else 0 for names in parts]
+    uneven = bool(spec.pattern or spec.window_kv_heads)
+    return {
+        "block_count": spec.layers + spec.nextn,
+        "context_length": spec.context_length,
+        "embedding_length": spec.d_model,
+        "feed_forward_length": tuple(alone) if any(alone) else spec.feed_forward or spec.expert_ff,
+        "attention.head_count": spec.heads,
+        "attention.head_count_kv": tuple(kv_heads) if uneven else spec.kv_heads,
+        "attention.key_length": spec.key_length,
+        "attention.value_length": spec.value_length,
+        "attention.layer_norm_rms_epsilon": spec.norm_epsilon,
+        "rope.freq_base": spec.rope_base,
+        "nextn_predict_layers": spec.nextn or None,
+    }
+
+
+def _expert_keys(spec: ModelSpec) -> dict[str, object]:
+    if not spec.experts:
+        return {}
+    return {
+        "expert_count": spec.experts,
+        "expert_used_count": spec.experts_used,
+        "expert_feed_forward_length": spec.expert_ff,
+        "expert_shared_count": spec.shared_experts or None,
+        "expert_shared_feed_forward_length": spec.shared_ff or None,
+        "leading_dense_block_count": spec.dense_lead or None,
+        "interleave_moe_layer_step": spec.moe_step,
+        "moe_latent_size": spec.latent or None,
+    }
+
+
+def _memory_keys(spec: ModelSpec) -> dict[str, object]:
+    keys: dict[str, object] = {"attention.sliding_window": spec.window or None}
+    blueprint = blueprint_of(spec)
+    if blueprint.window:
+        keys["attention.sliding_window_pattern"] = tuple(_is_windowed(blueprint, n) for n in range(spec.layers))
+        keys["attention.key_length_swa"] = keys["attention.value_length_swa"] = spec.window_key_length
+    if spec.yarn:
+        keys["rope.scaling.type"] = "yarn"
+        keys["rope.scaling.factor"] = spec.yarn.factor
+        keys["rope.scaling.original_context_length"] = spec.yarn.original_context
+    if mla := spec.mla:
+        keys["attention.q_lora_rank"] = mla.q_lora
+        keys["attention.kv_lora_rank"] = mla.kv_lora
+        keys["attention.key_length_mla"] = mla.nope + mla.rope
+        keys["attention.value_length_mla"] = mla.value
+        keys["rope.dimension_count"] = mla.rope
+    if state := spec.recurrent:
+        keys["full_attention_interval"] = state.interval or None
+        if not state.inner:
+            return keys | {"shortconv.l_cache": state.conv_kernel}
+        keys["ssm.conv_kernel"] = state.conv_kernel
+        keys["ssm.inner_size"] = state.inner
+        keys["ssm.state_size"] = state.state
+        keys["ssm.group_count"] = state.groups
+        keys["ssm.time_step_rank"] = state.heads
+    return keys

@@ -1,45 +1,53 @@
 """The models that moetune describes: `presets/models/*.toml`, read and checked.
 
-A preset is tables of numbers, each table with the `source` its numbers come from.
+A preset is tables of numbers, with the `source` that they come from: the file's, or a table's own.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from app.errors import ModelError, UsageError
-from app.models.architectures import ARCHITECTURES
-from app.models.ggml_types import FILE_TYPES, TYPES_BY_NAME
-from app.models.spec import ModelSpec, TypeRole, YarnSpec
+from app.models.blueprints import ARCHITECTURES
+from app.models.quantization import MIXTURES, mixture
+from app.models.spec import MlaSpec, ModelSpec, RecurrentSpec, YarnSpec
 from app.resources import PRESETS
 
 _T = TypeVar("_T")
 _FOLDER = PRESETS / "models"
-_TOP: dict[str, type] = {"id": str, "name": str, "architecture": str}
-_TABLES: dict[str, dict[str, type]] = {
-    "model": {
-        "layers": int,
-        "d_model": int,
-        "vocabulary": int,
-        "context_length": int,
-        "feed_forward": int,
-        "norm_epsilon": float,
-    },
-    "attention": {
-        "heads": int,
-        "kv_heads": int,
-        "key_length": int,
-        "value_length": int,
-        "rope_base": float,
-    },
-    "experts": {"experts": int, "experts_used": int, "expert_ff": int},
+_TOP: dict[str, type] = {"id": str, "name": str, "architecture": str, "quantization": str}
+_TABLES: dict[str, tuple[dict[str, type], dict[str, type]]] = {
+    "model": (
+        {"layers": int, "d_model": int, "vocabulary": int, "context_length": int},
+        {
+            "feed_forward": int,
+            "norm_epsilon": float,
+            "tied": bool,
+            "nextn": int,
+            "nextn_tables": bool,
+            "pattern": str,
+        },
+    ),
+    "attention": ({"heads": int, "kv_heads": int, "key_length": int, "value_length": int}, {"rope_base": float}),
+    "window": ({"window": int}, {"window_kv_heads": int, "window_key_length": int}),
+    "yarn": ({"factor": float, "original_context": int}, {}),
+    "mla": ({"kv_lora": int, "rope": int, "nope": int, "value": int}, {"q_lora": int}),
+    "recurrent": ({"conv_kernel": int}, {"interval": int, "inner": int, "state": int, "groups": int, "heads": int}),
+    "experts": (
+        {"experts": int, "experts_used": int, "expert_ff": int},
+        {"shared_experts": int, "shared_ff": int, "dense_lead": int, "moe_step": int, "latent": int},
+    ),
 }
-"""Table -> key -> type; every one is required, and `source` in each."""
-_OPTIONAL: dict[str, dict[str, type]] = {"window": {"window": int}, "yarn": {"factor": float, "original_context": int}}
-_ROLES: tuple[TypeRole, ...] = get_args(TypeRole)
+"""Table -> keys that it needs, keys that it may have; each may have its `source` too."""
+_NEEDED = {"model", "attention"}
+_GROUPS: dict[str, type[YarnSpec | MlaSpec | RecurrentSpec]] = {
+    "yarn": YarnSpec, "mla": MlaSpec, "recurrent": RecurrentSpec,
+}  # fmt: skip
+"""Tables that become an object of their own."""
 
 
 def model_names() -> tuple[str, ...]:
@@ -47,17 +55,27 @@ def model_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 
 
+def is_described(name: str) -> bool:
+    """Whether `find_spec` would look in a preset for this: an id, alone or with `:` and a quantization."""
+    return name.partition(":")[0] in model_names()
+
+
 def find_spec(name: str) -> ModelSpec:
-    """A described model by its id, such as `demo` or `gpt-oss-20b`.
+    """A described model by its id, such as `demo` or `gpt-oss-20b`, or `qwen3-235b-a22b:Q6_K` for another quantization.
 
     Raises:
-        UsageError: there is none of that name; the hint lists what there is.
+        UsageError: there is none of that name, or no such quantization; the hint lists what there is.
         ModelError: its preset is damaged.
     """
+    model, _, quantization = name.partition(":")
     names = model_names()
-    if name not in names:
-        raise UsageError(f"There is no model preset {name!r}", hint=f"There are {', '.join(names) or 'none'}.")
-    return load_spec(_FOLDER / f"{name}.toml")
+    if model not in names:
+        raise UsageError(f"There is no model preset {model!r}", hint=f"There are {', '.join(names) or 'none'}.")
+    spec = load_spec(_FOLDER / f"{model}.toml")
+    if not quantization:
+        return spec
+    chosen = mixture(quantization)
+    return replace(spec, quantization=next(key for key, value in MIXTURES.items() if value is chosen))
 
 
 def load_spec(path: Path) -> ModelSpec:
@@ -82,27 +100,21 @@ def _refused(path: Path, why: str) -> ModelError:
 
 
 def _spec(path: Path, data: dict[str, Any]) -> ModelSpec:
-    _check_names(path, "", data, {*_TOP, *_TABLES, "types"}, set(_OPTIONAL))
+    _check_names(path, "", data, {*_TOP, *_NEEDED}, {*_TABLES, "source"})
     values: dict[str, Any] = {key: _typed(path, "", key, data[key], kind) for key, kind in _TOP.items()}
     sources = {}
-    tables = {name: keys for name, keys in (_TABLES | _OPTIONAL).items() if name in data}
-    optional: dict[str, dict[str, Any]] = {}
-    for table, keys in tables.items():
+    for table in (name for name in _TABLES if name in data):
+        needed, allowed = _TABLES[table]
         content = _table(path, data, table)
-        _check_names(path, table, content, {*keys, "source"}, set())
-        sources[table] = _typed(path, table, "source", content["source"], str)
-        found: dict[str, Any] = {key: _typed(path, table, key, content[key], kind) for key, kind in keys.items()}
-        (optional.setdefault(table, {}) if table == "yarn" else values).update(found)
-    types = _table(path, data, "types")
-    _check_names(path, "types", types, {"file_type", "source", *_ROLES} - {"more_bits"}, {"more_bits"})
-    sources["types"] = _typed(path, "types", "source", types["source"], str)
-    return ModelSpec(
-        **values,
-        file_type=_typed(path, "types", "file_type", types["file_type"], int),
-        types={role: _typed(path, "types", role, types[role], str) for role in _ROLES if role in types},
-        yarn=YarnSpec(**optional["yarn"]) if "yarn" in optional else None,
-        sources=sources,
-    )
+        given = {"source": data["source"]} | content if "source" in data else content
+        _check_names(path, table, given, {*needed, "source"}, set(allowed))
+        sources[table] = _typed(path, table, "source", given["source"], str)
+        kinds = {**needed, **allowed}
+        found: dict[str, Any] = {
+            key: _typed(path, table, key, value, kinds[key]) for key, value in content.items() if key in kinds
+        }
+        values |= {table: _GROUPS[table](**found)} if table in _GROUPS else found
+    return ModelSpec(**values, sources=sources)
 
 
 def _table(path: Path, data: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -123,7 +135,7 @@ def _check_names(path: Path, table: str, found: Mapping[str, Any], needed: set[s
 def _typed(path: Path, table: str, key: str, value: object, kind: type[_T]) -> _T:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise _refused(path, f"{key}{f' in [{table}]' if table else ''} is {value!r}, not {kind.__name__}")
     if value == "":
         raise _refused(path, f"{key} is empty")
@@ -135,15 +147,15 @@ def _check_sense(path: Path, spec: ModelSpec) -> None:
         raise _refused(path, f"its id is {spec.id}, not the file's name")
     if spec.architecture not in ARCHITECTURES:
         raise _refused(path, f"unknown architecture {spec.architecture}; known are {', '.join(ARCHITECTURES)}")
-    if spec.file_type not in FILE_TYPES:
-        raise _refused(path, f"unknown file_type {spec.file_type}")
-    if unknown := sorted(set(spec.types.values()) - set(TYPES_BY_NAME)):
-        raise _refused(path, f"unknown tensor type {unknown[0]}")
-    if small := [name for name, value in spec.dimensions().items() if value < 1]:
+    if spec.quantization not in MIXTURES:
+        raise _refused(path, f"unknown quantization {spec.quantization}; known are {', '.join(MIXTURES)}")
+    needed = ("layers", "d_model", "vocabulary", "heads", "kv_heads", "key_length", "moe_step")
+    if small := [name for name in needed if getattr(spec, name) < 1]:
         raise _refused(path, f"{small[0]} must be at least 1")
-    if spec.layers < 1 or not 1 <= spec.experts_used <= spec.experts:
-        raise _refused(path, "layers and experts_used must be at least 1, experts_used at most experts")
-    for role, row in (("attention", spec.d_model), ("experts", spec.d_model), ("experts", spec.expert_ff)):
-        block = TYPES_BY_NAME[spec.types["attention" if role == "attention" else "experts"]].block_elements
-        if row % block:
-            raise _refused(path, f"rows of {row} do not divide into blocks of {block} ({role})")
+    if negative := [name for name, length in spec.dimensions().items() if length < 0]:
+        raise _refused(path, f"{negative[0]} must not be negative")
+    if spec.experts and not 1 <= spec.experts_used <= spec.experts:
+        raise _refused(path, "experts_used must be at least 1 and experts_used at most experts")
+    letters = ARCHITECTURES[spec.architecture].letters
+    if len(spec.pattern) != (spec.layers if letters else 0) or not set(spec.pattern) <= set(letters):
+        raise _refused(path, f"pattern must be one of {' '.join(letters) or 'no letter'} for each layer")

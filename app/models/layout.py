@@ -33,7 +33,8 @@ def lay_out(metadata: Mapping[str, object], plans: Sequence[TensorPlan]) -> Layo
     """Encode metadata and tensor table, and give each tensor its place.
 
     Args:
-        metadata: bool, int (as u32), float (as f32), str, sequences of str, or `array("i")`.
+        metadata: bool, int (as u32), float (as f32), str, sequences of bool, int (as i32)
+            or str, or `array("i")`.
         plans: the tensors in file order.
     """
     keys = b"".join(_text(key) + _value(value) for key, value in metadata.items())
@@ -60,9 +61,10 @@ def planned_header(spec: ModelSpec) -> GgufHeader:
     Raises:
         UsageError: the architecture's tensors are not described.
     """
-    layout = lay_out(metadata_of(spec), tensors_of(spec))
+    metadata = metadata_of(spec)
+    layout = lay_out(metadata, tensors_of(spec))
     path = Path(f"{spec.id}.gguf")
-    return GgufHeader(path, VERSION, metadata_of(spec), layout.tensors, len(layout.header), layout.file_bytes, ())
+    return GgufHeader(path, VERSION, metadata, layout.tensors, len(layout.header), layout.file_bytes, ())
 
 
 def _aligned(position: int) -> int:
@@ -86,6 +88,10 @@ def _value(value: object) -> bytes:
             return struct.pack("<I", _STRING) + _text(value)
         case array():
             return struct.pack("<IIQ", _ARRAY, _I32, len(value)) + value.tobytes()
+        case (bool(), *_):
+            return struct.pack(f"<IIQ{len(value)}?", _ARRAY, _BOOL, len(value), *value)
+        case (int(), *_):
+            return struct.pack(f"<IIQ{len(value)}i", _ARRAY, _I32, len(value), *value)
         case list() | tuple():
             return struct.pack("<IIQ", _ARRAY, _STRING, len(value)) + _texts(value)
     raise TypeError(f"GGUF metadata cannot hold a {type(value).__name__}")

@@ -38,20 +38,28 @@ def layer_memories(keys: Keys, family: Family, layers: int, d_model: int) -> tup
     value_length = keys.count("attention.value_length", width)
     if family.mla and keys.count("attention.key_length_mla", 0):
         kv_heads, value_length = (1,) * layers, 0
-    kinds = _recurrent_kinds(keys, family, layers) or _window_kinds(keys, family, layers)
-    state_bytes = _state_bytes(keys) if "recurrent" in kinds else 0
+    kinds = _recurrent_kinds(keys, family, layers, kv_heads) or _window_kinds(keys, family, layers)
+    state_bytes = _state_bytes(keys, d_model) if "recurrent" in kinds else 0
+    lengths: dict[LayerKind, tuple[int, int]] = {
+        "full": (key_length, value_length),
+        "swa": (
+            keys.count("attention.key_length_swa", key_length),
+            keys.count("attention.value_length_swa", value_length),
+        ),
+    }
+    owning = layers - keys.count("attention.shared_kv_layers", 0)
 
-    def memory(kind: LayerKind, owned: int) -> LayerMemory:
+    def memory(index: int, kind: LayerKind, owned: int) -> LayerMemory:
         if kind == "recurrent":
             return LayerMemory(kind, state_bytes=state_bytes)
-        return LayerMemory(kind, owned, key_length, value_length) if owned else LayerMemory("none")
+        return LayerMemory(kind, owned, *lengths[kind]) if owned and index < owning else LayerMemory("none")
 
-    return tuple(memory(kind, owned) for kind, owned in zip(kinds, kv_heads, strict=True))
+    return tuple(memory(index, kind, owned) for index, (kind, owned) in enumerate(zip(kinds, kv_heads, strict=True)))
 
 
 def window_tokens(keys: Keys, family: Family) -> int:
     """The sliding window, 0 where there is none."""
-    return keys.count("attention.sliding_window", 0) if family.window_period else 0
+    return keys.count("attention.sliding_window", family.window) if family.window_period else 0
 
 
 def _window_kinds(keys: Keys, family: Family, layers: int) -> tuple[LayerKind, ...]:
@@ -64,8 +72,11 @@ def _window_kinds(keys: Keys, family: Family, layers: int) -> tuple[LayerKind, .
     return family.pattern(period, layers, "swa")
 
 
-def _recurrent_kinds(keys: Keys, family: Family, layers: int) -> tuple[LayerKind, ...]:
+def _recurrent_kinds(keys: Keys, family: Family, layers: int, kv_heads: tuple[int, ...]) -> tuple[LayerKind, ...]:
     """Empty where the architecture has no recurrent layers."""
+    if family.recurrent_without_kv:
+        widths = (0,) * layers if family.mixer else keys.per_layer("feed_forward_length", layers)
+        return _flagged(tuple(not heads and not ff for heads, ff in zip(kv_heads, widths, strict=True)), "recurrent")
     if not family.recurrent_period:
         return ()
     if isinstance(keys.raw("attention.recurrent_layers"), tuple):
@@ -79,8 +90,10 @@ def _flagged(flags: tuple[int, ...], other: LayerKind) -> tuple[LayerKind, ...]:
     return tuple(other if flag else "full" for flag in flags)
 
 
-def _state_bytes(keys: Keys) -> int:
+def _state_bytes(keys: Keys, d_model: int) -> int:
     """Convolution and state-space state of one sequence in one layer, kept in F32."""
+    if cached := keys.count("shortconv.l_cache", 0):
+        return _F32_BYTES * d_model * (cached - 1)
     inner, state = keys.count("ssm.inner_size"), keys.count("ssm.state_size")
     taps = max(keys.count("ssm.conv_kernel") - 1, 0)
     convolution = taps * (inner + 2 * keys.count("ssm.group_count") * state)

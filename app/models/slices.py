@@ -64,6 +64,9 @@ def sliced(
     return replace(
         spec,
         layers=layers or spec.layers,
+        nextn=0 if layers else spec.nextn,
+        pattern=spec.pattern[:layers],
+        dense_lead=min(spec.dense_lead, layers or spec.layers),
         experts=experts or spec.experts,
         vocabulary=vocabulary or spec.vocabulary,
         full_layers=spec.layers if layers and layers < spec.layers else spec.full_layers,
@@ -180,8 +183,10 @@ class _Writer:
 
 def _distribution(tensor: TensorInfo) -> tuple[float, float]:
     """Mean and standard deviation of a tensor's weights: matrices keep the size of what they multiply."""
-    if "norm" in tensor.name:
+    if "norm" in tensor.name or tensor.name.endswith("scale"):
         return 1.0, SMALL_DEVIATION
+    if tensor.name.endswith("ssm_a"):
+        return -1.0, SMALL_DEVIATION  # a state must fade
     if tensor.name.endswith(".bias") or "sinks" in tensor.name:
         return 0.0, SMALL_DEVIATION
     if tensor.name == "token_embd.weight":

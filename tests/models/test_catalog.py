@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from app.errors import ModelError, UsageError
-from app.models.catalog import find_spec, load_spec, model_names
+from app.models.blueprints import ARCHITECTURES
+from app.models.catalog import find_spec, is_described, load_spec, model_names
 from app.resources import PRESETS
 
 DEMO = (PRESETS / "models" / "demo.toml").read_text()
+ROPE = 'source = "moetune\'s own; head length and rope_base as gpt-oss"'
 
 
 def test_the_models_of_the_first_cut_are_there() -> None:
@@ -21,14 +23,30 @@ def test_the_models_of_the_first_cut_are_there() -> None:
 def test_a_preset_loads_and_names_its_sources(name: str) -> None:
     spec = find_spec(name)
     assert spec.id == name
-    assert {"model", "attention", "experts", "types"} <= set(spec.sources)
+    assert {"model", "attention"} <= set(spec.sources)
     assert all(spec.sources.values())
+
+
+def test_the_catalogue_is_large() -> None:
+    assert len(model_names()) > 60
+    assert {find_spec(name).architecture for name in model_names()} == set(ARCHITECTURES)
 
 
 def test_an_unknown_name_lists_what_there_is() -> None:
     with pytest.raises(UsageError) as caught:
         find_spec("gpt-oss-21b")
     assert "gpt-oss-20b" in caught.value.hint
+
+
+def test_a_name_may_choose_a_quantization() -> None:
+    assert find_spec("qwen3-235b-a22b").quantization == "Q4_K_M"
+    assert find_spec("qwen3-235b-a22b:q6_k").quantization == "Q6_K"
+    assert find_spec("gpt-oss-20b:mxfp4").quantization == "MXFP4_MOE"
+    assert is_described("gpt-oss-20b:anything")
+    assert not is_described("gpt-oss-21b:Q4_K_M")
+    with pytest.raises(UsageError, match="no quantization 'Q9'") as caught:
+        find_spec("gpt-oss-20b:Q9")
+    assert "Q4_K_M" in caught.value.hint
 
 
 def test_a_name_cannot_leave_the_presets() -> None:
@@ -48,13 +66,13 @@ def test_a_name_cannot_leave_the_presets() -> None:
         ("heads = 16", "heads = -1", "must be at least 1"),
         ("experts_used = 4", "experts_used = 33", "experts_used at most experts"),
         ('architecture = "gpt-oss"', 'architecture = "gpt-osd"', "unknown architecture gpt-osd"),
-        ('experts = "MXFP4"', 'experts = "MXFP5"', "unknown tensor type MXFP5"),
-        ("file_type = 38", "file_type = 99", "unknown file_type 99"),
-        ("expert_ff = 640", "expert_ff = 641", "rows of 641 do not divide"),
+        ('"MXFP4_MOE"', '"MXFP5_MOE"', "unknown quantization MXFP5_MOE"),
+        ("expert_ff = 640", "expert_ff = -640", "expert_ff must not be negative"),
+        ("layers = 12", 'layers = 12\npattern = "*"', "pattern must be one of no letter"),
         ("[window]", "[windows]", "unknown key windows"),
         ("[window]", "[[window]]", "window is not a table"),
-        ('source = "as gpt-oss-20b"', 'source = ""', "source is empty"),
-        ('source = "as gpt-oss-20b"', "", r"source is missing in \[types\]"),
+        (ROPE, 'source = ""', "source is empty"),
+        (ROPE, "", r"source is missing in \[attention\]"),
         ("[model]", "[model", "cannot be used"),
     ],
 )

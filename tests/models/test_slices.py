@@ -19,6 +19,7 @@ from app.models import new_file as new_file_module
 from app.models.catalog import find_spec
 from app.models.gguf import read_header
 from app.models.layout import planned_header
+from app.models.quantization import MIXTURES, Mixture
 from app.models.shape import shape_of
 from app.models.slices import write_slice, write_sparse
 from app.models.weights import RECIPES
@@ -165,7 +166,8 @@ def test_the_demo_generates_words_with_llama_cpp(tmp_path: Path) -> None:
 
 @needs_engine
 @pytest.mark.parametrize("kind", ["F16", "BF16", *RECIPES])
-def test_weights_of_every_type_stay_finite(tmp_path: Path, kind: str) -> None:
+def test_weights_of_every_type_stay_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setitem(MIXTURES, "PURE", Mixture(0, kind, kind))
     spec = replace(
         find_spec("qwen3-30b-a3b"),
         layers=2,
@@ -178,7 +180,7 @@ def test_weights_of_every_type_stay_finite(tmp_path: Path, kind: str) -> None:
         experts=8,
         experts_used=2,
         expert_ff=256,
-        types={"embedding": kind, "head": kind, "attention": kind, "experts": kind, "router": "F32"},
+        quantization="PURE",
     )
     write_slice(spec, tmp_path / "typed.gguf")
     answer = generated(tmp_path / "typed.gguf")
@@ -186,9 +188,8 @@ def test_weights_of_every_type_stay_finite(tmp_path: Path, kind: str) -> None:
     assert 1.0 < float(str(answer["spread"])) < 6.0  # 3 is aimed at; wrong scales miss it by far
 
 
-def test_a_type_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
-    spec = tiny_spec()
-    spec.types["experts"] = "NVFP4"
+def test_a_type_that_cannot_be_made_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MIXTURES, "NVFP4", Mixture(39, "Q8_0", "Q8_0", stacked="NVFP4"))
     with pytest.raises(UsageError, match="NVFP4 cannot be written"):
-        write_slice(spec, tmp_path / "none.gguf")
+        write_slice(replace(tiny_spec(), quantization="NVFP4"), tmp_path / "none.gguf")
     assert not list(tmp_path.iterdir())
