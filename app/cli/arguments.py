@@ -141,7 +141,9 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_planning(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a GGUF file (any part of a split one), or a name that `moetune slice` lists")
+    parser.add_argument(
+        "model", help="a GGUF file (any part of a split one), or NAME[:QUANTIZATION] as `moetune slice` lists"
+    )
     work = parser.add_argument_group("workload")
     work.add_argument("-c", "--context", type=_typed(_positive), default=8192, metavar="N",
                       help="tokens of context per sequence, such as 32K (default 8K)")  # fmt: skip

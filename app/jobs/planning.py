@@ -96,14 +96,14 @@ def make_plan(
 
 
 def find_model(model: str) -> ModelShape:
-    """The shape of a model file, or of a model of the catalogue that is not downloaded.
+    """The shape of a model file, or of one of the catalogue that is not downloaded, `NAME` or `NAME:QUANTIZATION`.
 
     Raises:
         ModelError: there is no such file and no such name, or the file cannot be used.
     """
     from app.models.catalog import find_spec, model_names
 
-    if not Path(model).exists() and model in model_names():
+    if not Path(model).exists() and model.partition(":")[0] in model_names():
         from app.models.layout import planned_header
 
         return shape_of(planned_header(find_spec(model)))
