@@ -6,6 +6,7 @@ Source: llama.cpp 0.5.0, `src/llama-arch.cpp` (LLM_TENSOR_NAMES).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 TensorClass = Literal["embedding", "head", "attention", "norm", "router", "shared", "dense", "experts"]
@@ -24,6 +25,7 @@ _BLOCK = re.compile(r"blk\.(\d{1,4})\.([^.]+)(\.\d+)?\.")
 _NORM = re.compile(r"norm(_\d)?$")
 
 
+@lru_cache(maxsize=16_384)
 def place_of(name: str) -> tuple[int | None, TensorClass]:
     """The layer a tensor belongs to (None: to the whole model) and what it is for.
 
