@@ -49,6 +49,8 @@ def tensors_of(spec: ModelSpec) -> tuple[TensorPlan, ...]:
     """
     blueprint = blueprint_of(spec)
     lengths = spec.dimensions()
+    if spec.layers < blueprint.window_period:
+        lengths["rope_factors"] = 0  # only layers that see everything have them, and this slice has none
     rows: list[tuple[int, Row]] = [(0, row) for row in blueprint.outside]
     for layer in range(spec.layers + spec.nextn):
         rows += [(layer, (f"blk.{layer}.{name}", sizes)) for name, sizes in _layer_rows(spec, blueprint, layer)]

@@ -64,18 +64,25 @@ def find_spec(name: str) -> ModelSpec:
     """A described model by its id, such as `demo` or `gpt-oss-20b`, or `qwen3-235b-a22b:Q6_K` for another quantization.
 
     Raises:
-        UsageError: there is none of that name, or no such quantization; the hint lists what there is.
+        UsageError: there is none of that name, or no such quantization; the hint names what there is.
         ModelError: its preset is damaged.
     """
     model, _, quantization = name.partition(":")
     names = model_names()
     if model not in names:
-        raise UsageError(f"There is no model preset {model!r}", hint=f"There are {', '.join(names) or 'none'}.")
+        raise UsageError(f"There is no model preset {model!r}", hint=_alike(model, names))
     spec = load_spec(_FOLDER / f"{model}.toml")
     if not quantization:
         return spec
     chosen = mixture(quantization)
     return replace(spec, quantization=next(key for key, value in MIXTURES.items() if value is chosen))
+
+
+def _alike(model: str, names: tuple[str, ...]) -> str:
+    from difflib import get_close_matches  # only needed when something is wrong
+
+    close = get_close_matches(model, names, n=8, cutoff=0.4)
+    return f"Alike are {', '.join(close)}; " * bool(close) + f"`moetune slice` lists all {len(names)}."
 
 
 def load_spec(path: Path) -> ModelSpec:

@@ -32,7 +32,7 @@ def test_the_catalogue_is_large() -> None:
     assert {find_spec(name).architecture for name in model_names()} == set(ARCHITECTURES)
 
 
-def test_an_unknown_name_lists_what_there_is() -> None:
+def test_an_unknown_name_tells_what_is_alike() -> None:
     with pytest.raises(UsageError) as caught:
         find_spec("gpt-oss-21b")
     assert "gpt-oss-20b" in caught.value.hint

@@ -23,6 +23,9 @@ MODELS = (
     "qwen3-30b-a3b", "qwen3-next-80b-a3b", "qwen3.5-35b-a3b", "qwen3.5-9b",
 )  # fmt: skip
 WIDTH = 256
+needs_engine = pytest.mark.skipif(
+    importlib.util.find_spec("llama_cpp") is None, reason="llama-cpp-python is not installed"
+)
 
 
 def tiny(name: str) -> ModelSpec:
@@ -77,10 +80,19 @@ for path in sys.argv[1:]:
 """
 
 
-@pytest.mark.skipif(importlib.util.find_spec("llama_cpp") is None, reason="llama-cpp-python is not installed")
+@needs_engine
 @pytest.mark.parametrize("name", MODELS)
 def test_llama_cpp_loads_and_runs_the_model(tmp_path: Path, name: str) -> None:
-    path = tmp_path / f"{name}.gguf"
-    write_slice(tiny(name), path)
+    loads(tiny(name), tmp_path / f"{name}.gguf")
+
+
+@needs_engine
+def test_llama_cpp_loads_a_slice_without_a_layer_that_sees_everything(tmp_path: Path) -> None:
+    loads(replace(tiny("gemma-4-26b-a4b"), layers=2), tmp_path / "slice.gguf")
+
+
+def loads(spec: ModelSpec, path: Path) -> None:
+    """Write the model and let llama.cpp run it in a process of its own."""
+    write_slice(spec, path)
     done = subprocess.run([sys.executable, "-c", LOAD, path], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.strip() == str(path), done.stderr[-3000:]
