@@ -17,7 +17,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the slice, or list what there is to slice."""
     if arguments.model is None:
         listing = [
-            (spec.id, f"{spec.name} · {spec.architecture} · {spec.layers} layers")
+            (spec.id, f"{spec.architecture}, {spec.layers} layers, {spec.quantization}")
             for spec in map(find_spec, model_names())
         ]
         if arguments.json:

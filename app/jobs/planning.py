@@ -101,9 +101,9 @@ def find_model(model: str) -> ModelShape:
     Raises:
         ModelError: there is no such file and no such name, or the file cannot be used.
     """
-    from app.models.catalog import find_spec, model_names
+    from app.models.catalog import find_spec, is_described
 
-    if not Path(model).exists() and model.partition(":")[0] in model_names():
+    if not Path(model).exists() and is_described(model):
         from app.models.layout import planned_header
 
         return shape_of(planned_header(find_spec(model)))
