@@ -204,6 +204,7 @@ def _add_runtime(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--backend", choices=("auto", "cpu", "cuda", "hip", "vulkan"), default="auto",
                        help="default: the backend of the detected GPUs, else cpu")  # fmt: skip
     build.add_argument("--dry-run", action="store_true", help="show the steps and flags, do nothing")
+    _add_host(build)
     build.add_argument("--jobs", type=_typed(_positive), metavar="N", help="compilers at once (default: all cores)")
     build.add_argument("--force", action="store_true", help="build again even if it is there")
     _add_json(build)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from app.cli.output import narrate, print_json, print_rows
+from app.cli.output import narrate, print_json, print_rows, print_wrapped
 from app.errors import ExitCode, UsageError
 from app.jobs.checking import known_machine
 from app.runtimes.base import Engine
@@ -16,6 +16,7 @@ from app.runtimes.build import BuildPlan, BuildProgress, build, installed_builds
 from app.runtimes.llama_server import Survey
 from app.runtimes.registry import survey_engines
 from app.units import bytes_text
+from detectors.facts import Machine
 
 _EMBEDDED_HINT = "`pip install 'moetune[embedded]'` installs the embedded one"
 
@@ -73,13 +74,16 @@ def _print_engine(engine: Engine) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    plan = plan_build(known_machine(), arguments.backend, jobs=arguments.jobs)
+    machine = known_machine(arguments.capture)
+    plan = plan_build(machine, arguments.backend, jobs=arguments.jobs)
     if arguments.dry_run:
         if arguments.json:
             print_json(plan)
         else:
-            _print_plan(plan)
+            _print_plan(plan, _why(machine, plan) if arguments.backend == "auto" else "")
         return ExitCode.OK
+    if arguments.capture is not None:
+        raise UsageError("An engine is built on the machine it is for.", hint="Add --dry-run to see how.")
     cancelled = threading.Event()
     started = time.monotonic()
     there = plan.installed and not arguments.force
@@ -98,8 +102,20 @@ def _build(arguments: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _print_plan(plan: BuildPlan) -> None:
+def _why(machine: Machine, plan: BuildPlan) -> str:
+    gpus = [device for device in machine.devices if device.kind in ("igpu", "dgpu")]
+    if not gpus:
+        return "no GPU was detected"
+    names = " and ".join(gpu.label for gpu in gpus)
+    if plan.backend == "vulkan" and all(gpu.vendor == "AMD" for gpu in gpus):
+        return f"it serves {names}; ROCm's compiler hipcc is not installed here: --backend hip builds for ROCm"
+    return f"it serves {names}"
+
+
+def _print_plan(plan: BuildPlan, why: str) -> None:
     print(f"llama.cpp {plan.version} for {plan.backend}{': built already' if plan.installed else ''}")
+    if why:
+        print_wrapped(f"{plan.backend}: {why}", 4, "  ")
     for need in plan.missing:
         print(f"  missing: {need}")
     for step in plan.steps:

@@ -115,3 +115,12 @@ def test_a_model_that_is_not_downloaded_is_not_run(home: Path) -> None:
     )  # fmt: skip
     assert done.returncode == ExitCode.USAGE
     assert "not downloaded" in done.stderr
+
+
+def test_a_build_is_planned_for_another_machine_but_not_made_here(tmp_path: Path, home: Path, capsys: Out) -> None:
+    halo = capture_of("debian13-strixhalo-w7900-p2p", tmp_path)
+    assert main(["runtime", "build", "--dry-run", "--backend", "hip", "--host", halo]) == ExitCode.OK
+    text = capsys.readouterr().out
+    assert "GGML_HIP_ROCWMMA_FATTN=ON" in text
+    assert "gfx1100;gfx1151" in text
+    assert main(["runtime", "build", "--host", halo]) == ExitCode.USAGE
