@@ -155,3 +155,9 @@ def test_a_server_on_this_host_is_no_faster_than_the_host_itself() -> None:
     machine = replace(machine, devices=(*machine.devices, loopback))
     plan = solve(machine, gpt_oss_120b(), Workload(), Policy())
     assert plan.placement.devices == ("cpu",)
+
+
+def test_a_dense_model_that_no_gpu_holds_says_what_may_do_better() -> None:
+    plan = solve(desktop(vram_gib=2), dense(), Workload(context=4096), Policy())
+    assert plan.placement.devices == ("cpu",)
+    assert any("--fit" in note for note in plan.notes)
