@@ -154,3 +154,29 @@ def test_a_built_engine_can_be_listed_and_removed(tmp_path: Path, home: dict[str
     assert moetune("runtime", "remove", "llama.cpp-test-cpu", env=home).returncode == ExitCode.OK
     assert not folder.exists()
     assert list(folder.parent.iterdir()) == []
+
+
+def test_an_unknown_architecture_is_named(tmp_path: Path, home: dict[str, str]) -> None:
+    import numpy as np
+    from gguf import GGUFWriter
+
+    path = tmp_path / "odd.gguf"
+    writer = GGUFWriter(path, "frobnicate")
+    writer.add_tensor("token_embd.weight", np.zeros((4, 32), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    done = moetune("plan", str(path), env=home)
+    assert done.returncode == ExitCode.MODEL
+    assert "frobnicate" in done.stderr
+    assert "gpt-oss" in done.stderr, "it says which are known"
+
+
+def test_a_model_that_cannot_fit_says_by_how_much(tmp_path: Path, home: dict[str, str]) -> None:
+    path = tmp_path / "small.gguf"
+    moetune("slice", "demo", "-o", str(path), "--layers", "2", "--experts", "4", "--vocabulary", "512", env=home)
+    done = moetune("plan", str(path), "--engine", "embedded", "--limit", "CPU=4MiB", env=home)
+    assert done.returncode == ExitCode.NO_FIT
+    assert "MiB more of CPU" in done.stderr
+    assert done.stderr.splitlines()[1].startswith("  -> ")
