@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from app.errors import NoEngineError, UsageError
-from app.runtimes import llama_probe
 from app.runtimes.base import Engine
 from app.runtimes.llama_probe import ask, version_of
 from app.runtimes.llama_server import BrokenEngine, find_binaries, inspect
 from app.runtimes.rpc_servers import require_reachable
+from tests.launch.engines import wait_until
 from tests.ports import free_port
 
 WORKS = r"""
@@ -108,13 +108,13 @@ def test_a_folder_or_text_file_is_no_engine(home: Path) -> None:
     assert "cannot be started" in broken(home).reason
 
 
-def test_a_binary_that_hangs_is_given_up_and_leaves_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama_probe, "VERSION_LIMIT_S", 0.2)
+def test_a_binary_that_hangs_is_given_up_and_leaves_nothing(home: Path) -> None:
     path = script(home / "bin/llama-server", f"sleep 60 & echo $! >> {home}/pids; wait")
-    answer = ask([str(path), "--version"], 0.2)
-    assert "did not answer within 0.2 s" in answer.trouble
+    answer = ask([str(path), "--version"], 1.0)
+    assert "did not answer within 1 s" in answer.trouble
     for pid in home.joinpath("pids").read_text().split():
-        assert not runs(int(pid))
+        # Killed with its group, but nobody here can wait for a grandchild's last instant.
+        wait_until(lambda pid=pid: not runs(int(pid)))  # type: ignore[misc]  # a lambda's default has no annotation
 
 
 def test_options_of_the_environment_do_not_reach_a_probe(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
