@@ -31,11 +31,6 @@ def cache_dir() -> Path:
     return _xdg("XDG_CACHE_HOME", ".cache", "cache")
 
 
-def config_dir() -> Path:
-    """What the person wrote: presets of their own, settings."""
-    return _xdg("XDG_CONFIG_HOME", ".config", "config")
-
-
 def made(folder: Path) -> Path:
     """Return `folder` after making sure that it exists."""
     folder.mkdir(parents=True, exist_ok=True)

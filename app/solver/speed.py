@@ -7,6 +7,8 @@ described in `constants`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app.solver import constants as k
 from app.solver.memory import KV_TYPE_BYTES
 from app.solver.model import LayerShape, ModelShape, Workload
@@ -75,10 +77,19 @@ def expert_layer_ms(
     shape: ModelShape, layer: LayerShape, owner: Device, attention: Device, cpu: Cpu | None, threads: int
 ) -> float:
     """What one layer's routed experts cost per token on `owner`, the crossing included."""
-    share = shape.expert_used / shape.expert_count if shape.expert_count else 1.0
-    giga = shape.expert_used * 3 * shape.d_model * shape.expert_ff / 1e9
-    reading = _reading_ms(layer.expert_bytes * share, owner, cpu, parameters_g=giga, threads=threads)
+    reading = _experts_ms(shape, [layer], owner, cpu, threads)
     return reading + (crossing_ms(shape, owner, attention) if owner.id != attention.id else 0.0)
+
+
+def _touched_bytes(shape: ModelShape, layers: Sequence[LayerShape]) -> float:
+    """Bytes of routed experts that one token reads in those layers."""
+    share = shape.expert_used / shape.expert_count if shape.expert_count else 1.0
+    return sum(layer.expert_bytes for layer in layers) * share
+
+
+def _experts_ms(shape: ModelShape, layers: Sequence[LayerShape], owner: Device, cpu: Cpu | None, threads: int) -> float:
+    giga = len(layers) * shape.expert_used * 3 * shape.d_model * shape.expert_ff / 1e9
+    return _reading_ms(_touched_bytes(shape, layers), owner, cpu, parameters_g=giga, threads=threads)
 
 
 def crossing_ms(shape: ModelShape, owner: Device, attention: Device) -> float:
@@ -150,20 +161,16 @@ def _weights_term(name: str, size: int, device: Device, cpu: Cpu | None, threads
 def _expert_terms(
     machine: Machine, shape: ModelShape, placement: Placement, attention: Device, threads: int
 ) -> list[Term]:
-    share = shape.expert_used / shape.expert_count if shape.expert_count else 1.0
     terms = []
     for device_id in placement.devices:
         owner = machine.device(device_id)
         layers = [shape.layers[i] for i in placement.expert_layers(device_id) if shape.layers[i].expert_bytes]
         if not layers:
             continue
-        touched = sum(layer.expert_bytes for layer in layers) * share
-        giga = len(layers) * shape.expert_used * 3 * shape.d_model * shape.expert_ff / 1e9
-        value = _reading_ms(touched, owner, machine.cpu, parameters_g=giga, threads=threads)
-        why = (
-            f"{touched / 1e6:.0f} MB: {shape.expert_used} of {shape.expert_count} experts in {len(layers)} layers,"
-            f" from {owner.label}"
-        )
+        value = _experts_ms(shape, layers, owner, machine.cpu, threads)
+        touched_mb = _touched_bytes(shape, layers) / 1e6
+        experts = f"{shape.expert_used} of {shape.expert_count} experts"
+        why = f"{touched_mb:.0f} MB: {experts} in {len(layers)} layers, from {owner.label}"
         terms.append(Term(f"experts on {owner.label}", value, "ms", why, read_bandwidth(owner)[1]))
         if device_id != attention.id:
             crossing = crossing_ms(shape, owner, attention) * len(layers)

@@ -33,7 +33,6 @@ LOG_LINES = 2000
 """How many lines of the engine's log are kept for the screen; the whole log is in its file."""
 HISTORY_SAMPLES = 2400
 """20 minutes at 2 Hz: more than the widest chart shows."""
-MAX_ANSWER_TOKENS = 512
 
 _TIMESTAMP = re.compile(r"^[0-9][0-9.:]* ")
 

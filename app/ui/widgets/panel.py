@@ -8,7 +8,6 @@ from textual.content import Content, Span
 from textual.geometry import Size
 from textual.widget import Widget
 
-BLANK = Content("")
 LineMaker = Callable[[int], Sequence[Content]]
 """From a width in cells to the lines to show."""
 
