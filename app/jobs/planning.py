@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from app.errors import NoEngineError, UsageError
+from app.hardware.coefficients import shipped_coefficients
 from app.jobs.checking import known_machine
 from app.models.gguf import read_header
 from app.models.shape import shape_of
@@ -14,6 +15,7 @@ from app.runtimes.base import Command, Engine
 from app.runtimes.registry import bounded_by_engine, engine_at, find_engines, machine_with_remotes, runtimes
 from app.solver.model import KvType, ModelShape, Policy, Workload
 from app.solver.plan import DeviceMemory, Plan
+from app.solver.scene import Scene
 from app.solver.search import solve
 from app.units import bytes_text
 from detectors.facts import Machine
@@ -38,7 +40,7 @@ class PlanRequest:
     limits: tuple[tuple[str, int], ...] = ()
     """Most bytes to use of a device, by the same names."""
     reserve_bytes: int | None = None
-    kv_type: KvType = "f16"
+    kv_type: KvType | None = None
     ubatch: int | None = None
     threads: int | None = None
     engine: str | None = None
@@ -84,11 +86,12 @@ def make_plan(
         engine = choose_engine(engines, request, machine)
     machine = bounded_by_engine(machine_with_remotes(machine, engine), engine)
     policy = _policy(request, machine, engine)
-    plan = solve(machine, shape, request.workload, policy, model_path=str(request.model))
+    scene = Scene(machine, shape, shipped_coefficients())
+    plan = solve(scene, request.workload, policy, model_path=str(request.model))
     launchable = request.capture is None and Path(request.model).exists()
     checked = False
     if launchable:
-        plan, checked = _checked(plan, machine, shape, request, policy, engine)
+        plan, checked = _checked(plan, scene, request, policy, engine)
     if note := _unseen_gpus(machine, engine):
         plan = replace(plan, notes=(*plan.notes, note))
     command = runtimes()[engine.runtime].command(plan, engine, port=request.port or _free_port())
@@ -159,16 +162,14 @@ def _policy(request: PlanRequest, machine: Machine, engine: Engine) -> Policy:
     )
 
 
-def _checked(
-    plan: Plan, machine: Machine, shape: ModelShape, request: PlanRequest, policy: Policy, engine: Engine
-) -> tuple[Plan, bool]:
+def _checked(plan: Plan, scene: Scene, request: PlanRequest, policy: Policy, engine: Engine) -> tuple[Plan, bool]:
     """Put the engine's own figures in; where they overfill a device, plan again with that much less of it."""
     runtime = runtimes()[engine.runtime]
     for _ in range(ORACLE_ROUNDS):
         answer = runtime.memory_oracle(plan, engine)
         if answer is None:
             return plan, False
-        plan = _measured(plan, shape, answer)
+        plan = _measured(plan, scene.shape, answer)
         over = {
             memory.device_id: memory.total_bytes + memory.reserve_bytes - memory.available_bytes
             for memory in plan.memory
@@ -181,7 +182,7 @@ def _checked(
             if memory.device_id in over and memory.available_bytes is not None:
                 tighter[memory.device_id] = memory.available_bytes - over[memory.device_id]
         policy = replace(policy, limits=tuple(tighter.items()))
-        plan = solve(machine, shape, request.workload, policy, model_path=plan.model_path)
+        plan = solve(scene, request.workload, policy, model_path=plan.model_path)
     return plan, False
 
 
@@ -197,7 +198,7 @@ def _measured(plan: Plan, shape: ModelShape, answer: dict[str, tuple[int, int, i
         if memory.device_id not in answer:
             return memory
         weights, kv, compute = answer[memory.device_id]
-        if memory.device_id == plan.placement.attention and logits <= compute <= logits * LOGITS_SLACK:
+        if memory.device_id == plan.placement.head and logits <= compute <= logits * LOGITS_SLACK:
             compute = min(compute, memory.compute_bytes)
         return replace(memory, weight_bytes=weights, kv_bytes=kv, compute_bytes=compute, basis="measured")
 

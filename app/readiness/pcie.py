@@ -85,7 +85,7 @@ def _width(case: Case, gpu: Device, link: PcieLink, width: int, possible: int) -
 
 def _copying(case: Case, gpu: Device, gbps: float | None) -> str:
     """How long one pass over the host's experts takes, where the plan says how many there are."""
-    if case.plan is None or not case.uses("cpu") or not gbps or gpu.id != case.plan.placement.attention:
+    if case.plan is None or not case.uses("cpu") or not gbps or gpu.id not in case.plan.placement.attention_devices:
         return ""
     return f", {bytes_text(case.host_bytes)} in {case.host_bytes / 1e9 / gbps:.1f} s per batch (estimated)"
 

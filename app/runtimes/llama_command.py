@@ -52,7 +52,8 @@ def tensor_overrides(placement: Placement, engine: Engine) -> tuple[str, ...]:
     overrides = []
     for device_id in placement.devices:
         layers = placement.expert_layers(device_id)
-        if device_id == placement.attention or not layers:
+        layers = tuple(layer for layer in layers if placement.attention[layer] != device_id)
+        if not layers:
             continue
         prefix = "" if len(layers) == len(placement.experts) else f"blk\\.({'|'.join(map(str, layers))})"
         buffer_type = engine_device(engine, device_id).buffer_type
@@ -72,7 +73,7 @@ def placement_arguments(placement: Placement, engine: Engine, dialect: Dialect) 
         servers = dict.fromkeys(filter(None, map(endpoint_of, engine.devices)))
         arguments += dialect.need("--rpc", ",".join(servers))
     arguments += dialect.need("-dev", ",".join(device.name for device in used) or "none")
-    if placement.attention == "cpu":
+    if placement.attention_devices == ("cpu",):
         arguments += dialect.need("-ngl", "0")
     else:
         if len(used) > 1:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from app.solver.model import ModelShape, Workload
-from app.solver.placement import Shortfall
-from app.solver.plan import Alternative, Placement, Prediction
+from app.solver.plan import Alternative, Placement, Prediction, Term
+from app.solver.scene import Cost, Scene
 from app.units import bytes_text, rate_text
-from detectors.facts import Machine
+from detectors.facts import Basis, Machine
+
+if TYPE_CHECKING:
+    from app.solver.placement import Shortfall
 
 
 def placement_text(machine: Machine, placement: Placement, shape: ModelShape) -> str:
     """`all on A`, or `attention on A, experts: 12 layers A, 24 layers B`."""
-    name = machine.device(placement.attention).label
+    name = machine.device(placement.head).label
     parts = []
     for device_id in placement.devices:
         layers = [i for i in placement.expert_layers(device_id) if shape.layers[i].expert_bytes]
         if layers:
             parts.append(f"{len(layers)} on {machine.device(device_id).label}")
-    if not parts or placement.devices == (placement.attention,):
+    if not parts or placement.devices == (placement.head,):
         return f"all on {name}"
     moe_layers = sum(1 for layer in shape.layers if layer.expert_bytes)
     if len(parts) == 1:
@@ -67,16 +71,52 @@ def notes(machine: Machine, shape: ModelShape, placement: Placement, workload: W
     gpus = [device for device in machine.devices if device.kind in ("igpu", "dgpu")]
     if not shape.is_moe:
         found.append("The model is dense: there are no experts to place.")
-        if gpus and machine.device(placement.attention).kind == "cpu":
+        if gpus and machine.device(placement.head).kind == "cpu":
             names = " or ".join(gpu.label for gpu in gpus)
             found.append(
                 f"It does not fit {names} as a whole, and layers of a dense model are not divided between devices here:"
                 " llama.cpp's own --fit may place it better."
             )
     elif len(placement.devices) == 1 and len(machine.devices) > 1:
-        name = machine.device(placement.attention).label
+        name = machine.device(placement.head).label
         found.append(f"One device is enough: {name} holds it all, and the splits that fit are no faster.")
     return tuple(found)
+
+
+_WORDS = {
+    "attention": ("attention", "weights of every layer"),
+    "head": ("output head", "weights of the output head"),
+    "experts": ("experts", "routed experts that one step touches"),
+    "kv": ("KV cache", "cache"),
+    "layers": ("layers", "what a layer costs whatever its size"),
+    "crossing": ("crossing to", "layers go there and come back"),
+    "RPC": ("RPC", "inputs, graph and logits of each step"),
+}
+
+
+def terms_of(
+    scene: Scene, placement: Placement, costs: Sequence[Cost], *, context: int, batch: int
+) -> tuple[Term, ...]:
+    """Costs as terms in words, milliseconds per token, largest first; costs of one part and device are one term."""
+    found: dict[tuple[str, str], list[Cost]] = {}
+    for cost in costs:
+        found.setdefault((cost.part, cost.device), []).append(cost)
+    terms = [_term(scene, placement, group, context, batch) for group in found.values()]
+    return tuple(sorted(terms, key=lambda term: -term.value))
+
+
+def _term(scene: Scene, placement: Placement, costs: Sequence[Cost], context: int, batch: int) -> Term:
+    first = costs[0]
+    device = scene.machine.device(first.device)
+    name, what = _WORDS.get(first.part, (first.part, first.part))
+    constants = [scene.coefficients.values[cost.coefficient] for cost in costs]
+    value = sum(cost.quantity * one.value for cost, one in zip(costs, constants, strict=True)) / batch
+    basis: Basis = device.bandwidth_basis if first.part in ("attention", "head", "experts", "kv") else "table"
+    why = f"{what}: " + "; ".join(one.why for one in constants)
+    if first.part == "kv":
+        why = f"{what} at {context} tokens: {constants[0].why}"
+    joined = f"{name} {device.label}" if first.part == "crossing" else f"{name} on {device.label}"
+    return Term(joined, value, "ms", why, basis, first.part, first.device, first.coefficient, first.quantity / batch)
 
 
 def speed_text(prediction: Prediction) -> str:

@@ -54,21 +54,24 @@ def layer_kv_bytes(layer: LayerShape, window: int, parameters: Parameters) -> in
     return round(cells * parameters.parallel * row)
 
 
-def kv_bytes(shape: ModelShape, parameters: Parameters) -> int:
-    """The whole cache: all of it lives on the attention device."""
-    return sum(layer_kv_bytes(layer, shape.window, parameters) for layer in shape.layers)
+def kv_bytes(shape: ModelShape, placement: Placement, parameters: Parameters) -> dict[str, int]:
+    """Cache and state bytes by device id: a layer's cache lives with its attention."""
+    held: defaultdict[str, int] = defaultdict(int)
+    for layer, device_id in zip(shape.layers, placement.attention, strict=True):
+        held[device_id] += layer_kv_bytes(layer, shape.window, parameters)
+    return dict(held)
 
 
 def weight_bytes(shape: ModelShape, placement: Placement) -> dict[str, int]:
     """Weight bytes by device id; the embedding table stays on the host."""
     held: defaultdict[str, int] = defaultdict(int)
     held[HOST] += shape.embedding_bytes
-    for layer, owner in zip(shape.layers, placement.experts, strict=True):
-        held[placement.attention] += layer.resident_bytes
+    for layer, device_id, owner in zip(shape.layers, placement.attention, placement.experts, strict=True):
+        held[device_id] += layer.resident_bytes
         if layer.expert_bytes:
             held[owner] += layer.expert_bytes
-    shares_head = shape.head_tied and placement.attention == HOST and shape.architecture not in TABLE_READ_TWICE
-    held[placement.attention] += 0 if shares_head else shape.head_bytes
+    shares_head = shape.head_tied and placement.head == HOST and shape.architecture not in TABLE_READ_TWICE
+    held[placement.head] += 0 if shares_head else shape.head_bytes
     return dict(held)
 
 
@@ -101,8 +104,9 @@ def compute_bytes(
     attention = mask + tokens * 2 * shape.heads * key * 4 + 2 * row
     output = (parameters.parallel if outputs is None else outputs) * shape.vocabulary * 4 + row
     owners = {owner for layer, owner in zip(shape.layers, placement.experts, strict=True) if layer.expert_bytes}
-    local = mask + experts if placement.attention in owners else 0
     held = dict.fromkeys(owners, experts)
-    held[placement.attention] = max(output, attention, local)
-    held[HOST] = held.get(HOST, 0) + (row if placement.attention == HOST else mask + 2 * row)
+    for device_id in placement.attention_devices:
+        local = mask + experts if device_id in owners else 0
+        held[device_id] = max(output if device_id == placement.head else 0, attention, local)
+    held[HOST] = held.get(HOST, 0) + (row if placement.attention_devices == (HOST,) else mask + 2 * row)
     return held

@@ -97,6 +97,10 @@ class ModelShape:
 
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
+Objective = Literal["turn", "throughput", "context"]
+"""What is best: the shortest turn (prompt and answer) of one user, most tokens of all users together, or the longest
+context at a decode speed that is still usable."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
@@ -108,6 +112,15 @@ class Workload:
     """Sequences served at once."""
     prompt_tokens: int = 1024
     output_tokens: int = 512
+    objective: Objective = "turn"
+    floor_tps: float = 10.0
+    """Decode speed below which nobody waits for an answer; what the objective `context` keeps. 10 t/s is where
+    people stop finding a chat usable (reports collected from users of such machines)."""
+
+    @property
+    def mean_context(self) -> int:
+        """Tokens in the cache in the middle of an answer."""
+        return min(self.context, self.prompt_tokens + self.output_tokens // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +133,17 @@ class Policy:
     """Most bytes to use on a device, by id."""
     reserve_bytes: int | None = None
     """Bytes to leave alone on every device; `None`: the solver's own reserves."""
-    kv_type: KvType = "f16"
+    kv_type: KvType | None = None
+    """`None`: f16, or q8_0 where that lets a faster placement fit."""
     ubatch: int | None = None
     threads: int | None = None
+    load_mode: str | None = None
+    runtimes: tuple[str, ...] = ("llama.cpp",)
+    """Which runtimes the plan may be for: `llama.cpp`, `ktransformers`."""
+    repacks: bool = True
+    """Whether the engine can repack weights for the CPU (`--no-host`)."""
+    draft_tokens: int | None = None
+    """`None`: the solver's choice; 0: no drafting by the model's own NextN layers."""
 
     def limit(self, device_id: str) -> int | None:
         """The person's limit for that device."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from app.solver import constants as k
 from app.solver import memory
+from app.solver.decode import decode_costs
 from app.solver.model import ModelShape, Policy
 from app.solver.plan import Parameters, Placement
-from app.solver.speed import expert_layer_ms
+from app.solver.scene import Scene, total_ms
 from detectors.facts import Device, Machine
 
 
@@ -52,7 +53,8 @@ def needed_bytes(shape: ModelShape, placement: Placement, parameters: Parameters
     held: defaultdict[str, int] = defaultdict(int, memory.weight_bytes(shape, placement))
     for device_id, size in memory.compute_bytes(shape, placement, parameters).items():
         held[device_id] += size
-    held[placement.attention] += memory.kv_bytes(shape, parameters)
+    for device_id, size in memory.kv_bytes(shape, placement, parameters).items():
+        held[device_id] += size
     return dict(held)
 
 
@@ -80,23 +82,21 @@ def usable_devices(machine: Machine, policy: Policy) -> tuple[Device, ...]:
     return tuple(device for device in machine.devices if allowed is None or device.id in allowed)
 
 
-def candidates(
-    machine: Machine, shape: ModelShape, parameters: Parameters, policy: Policy
-) -> tuple[list[Placement], list[Shortfall]]:
+def candidates(scene: Scene, parameters: Parameters, policy: Policy) -> tuple[list[Placement], list[Shortfall]]:
     """Every placement worth comparing, and those that would be but for their bytes.
 
     Layers are alike, so the cost of a layer's experts depends only on the device: filling the cheapest device first is
     exact for that attention device. The plain placements (all experts on one device) are there to be compared with.
     """
+    machine, shape = scene.machine, scene.shape
     devices = usable_devices(machine, policy)
     fitting: dict[Placement, None] = {}
     failing: list[Shortfall] = []
     for attention in devices:
         owners = [attention] if attention.id == memory.HOST or not shape.is_moe else list(devices)
-        owners.sort(key=lambda owner: _layer_cost(machine, shape, owner, attention, parameters))
-        everywhere = [Placement(attention.id, tuple(owner.id for _ in shape.layers)) for owner in owners]
-        for placement in (_filled(machine, shape, parameters, policy, attention, owners), *everywhere):
-            placement = _dense_at_home(shape, placement)
+        owners.sort(key=lambda owner: _layer_ms(scene, owner, attention, parameters))
+        everywhere = [_placed(shape, attention.id, [owner.id] * len(shape.layers)) for owner in owners]
+        for placement in (_filled(scene, parameters, policy, attention, owners), *everywhere):
             lack = shortfall(machine, needed_bytes(shape, placement, parameters), placement, policy)
             if lack is None:
                 fitting[placement] = None
@@ -105,40 +105,37 @@ def candidates(
     return list(fitting), failing
 
 
-def _layer_cost(machine: Machine, shape: ModelShape, owner: Device, attention: Device, parameters: Parameters) -> float:
-    layer = max(shape.layers, key=lambda layer: layer.expert_bytes)
-    return expert_layer_ms(shape, layer, owner, attention, machine.cpu, parameters.threads)
+def _layer_ms(scene: Scene, owner: Device, attention: Device, parameters: Parameters) -> float:
+    """Milliseconds of all layers' experts on `owner`, crossings included: what orders the devices."""
+    placement = _placed(scene.shape, attention.id, [owner.id] * len(scene.shape.layers))
+    costs = decode_costs(scene, placement, parameters, context=0)
+    return total_ms([cost for cost in costs if cost.part in ("experts", "crossing")], scene.coefficients)
 
 
-def _dense_at_home(shape: ModelShape, placement: Placement) -> Placement:
+def _placed(shape: ModelShape, attention: str, owners: Sequence[str]) -> Placement:
     """Layers without experts belong to the attention device, so that equal placements compare equal."""
-    owners = tuple(
-        owner if layer.expert_bytes else placement.attention
-        for layer, owner in zip(shape.layers, placement.experts, strict=True)
+    return Placement.on(
+        attention,
+        [owner if layer.expert_bytes else attention for layer, owner in zip(shape.layers, owners, strict=True)],
     )
-    return Placement(placement.attention, owners)
 
 
 def _filled(
-    machine: Machine,
-    shape: ModelShape,
-    parameters: Parameters,
-    policy: Policy,
-    attention: Device,
-    owners: Sequence[Device],
+    scene: Scene, parameters: Parameters, policy: Policy, attention: Device, owners: Sequence[Device]
 ) -> Placement:
     """Experts layer by layer onto the cheapest device that still has room; the rest onto the last one."""
+    shape = scene.shape
     chosen = [owners[-1].id] * len(shape.layers)
     layer, position = 0, 0
     while layer < len(shape.layers) and position < len(owners) - 1:
         chosen[layer] = owners[position].id
-        placement = _dense_at_home(shape, Placement(attention.id, tuple(chosen)))
+        placement = _placed(shape, attention.id, chosen)
         needed = needed_bytes(shape, placement, parameters)
         # What is not placed yet rests on the last device, which may be over its budget until more is moved off it.
         watched = {device_id: size for device_id, size in needed.items() if device_id != owners[-1].id}
-        if shortfall(machine, watched, placement, policy) is None:
+        if shortfall(scene.machine, watched, placement, policy) is None:
             layer += 1
         else:
             chosen[layer] = owners[-1].id
             position += 1
-    return Placement(attention.id, tuple(chosen))
+    return _placed(shape, attention.id, chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.solver.model import KvType, Workload
@@ -18,25 +19,67 @@ class Term:
     why: str
     """One sentence a person can check."""
     basis: Basis
+    part: str = ""
+    """What kind of cost it is, see `scene.Cost`."""
+    device: str = ""
+    coefficient: str = ""
+    quantity: float = 0.0
+    """`value` is `quantity` times the coefficient."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Which device holds what, layer by layer."""
 
-    attention: str
-    """Id of the device that holds every layer's attention, KV cache and the output head."""
+    attention: tuple[str, ...]
+    """Per layer, the id of the device that holds its attention, KV cache, norms, router, shared experts and dense
+    network. One block of layers for each device: `cpu` first, then the others in the order of `-dev`."""
     experts: tuple[str, ...]
-    """Per layer, the id of the device that holds its routed experts; the attention device in a dense layer."""
+    """Per layer, the id of the device that holds its routed experts; as `attention` in a layer without any."""
+    head: str
+    """The device of the output head: that of the last block."""
+    resident_experts: int = 0
+    """Routed experts of every layer that the attention device holds besides (KTransformers); llama.cpp has none."""
+
+    @classmethod
+    def on(cls, device_id: str, experts: Sequence[str]) -> Placement:
+        """All attention and the head on one device; `experts` as above."""
+        return cls((device_id,) * len(experts), tuple(experts), device_id)
+
+    def attention_layers(self, device_id: str) -> tuple[int, ...]:
+        """The layers whose attention is on that device."""
+        return tuple(layer for layer, owner in enumerate(self.attention) if owner == device_id)
 
     def expert_layers(self, device_id: str) -> tuple[int, ...]:
         """The layers whose routed experts are on that device."""
         return tuple(layer for layer, owner in enumerate(self.experts) if owner == device_id)
 
     @property
+    def attention_devices(self) -> tuple[str, ...]:
+        """The devices that hold attention, in the order of their blocks."""
+        return tuple(dict.fromkeys((*self.attention, self.head)))
+
+    @property
     def devices(self) -> tuple[str, ...]:
-        """Every device that holds something, the attention device first."""
-        return tuple(dict.fromkeys((self.attention, *self.experts)))
+        """Every device that holds something, those with attention first."""
+        return tuple(dict.fromkeys((*self.attention, self.head, *self.experts)))
+
+
+@dataclass(frozen=True, slots=True)
+class KtParameters:
+    """What KTransformers alone is told."""
+
+    method: str
+    """`--kt-method`: `AMXINT4`, `AMXINT8`, `BF16`, `FP8`, `RAWINT4`, `LLAMAFILE` ..."""
+    cpu_threads: int
+    """`--kt-cpuinfer`: physical cores, all sockets together."""
+    pools: int
+    """`--kt-threadpool-count`: NUMA nodes with memory and cores."""
+    resident_experts: int
+    """`--kt-num-gpu-experts`, of every layer."""
+    chunked_prefill: int
+    """`--chunked-prefill-size`, tokens."""
+    tensor_parallel: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +98,18 @@ class Parameters:
     """`mmap` or `none`, in llama.cpp's words."""
     threads: int
     threads_batch: int
+    no_host: bool = False
+    """Leave the GPU's pinned memory out, so that the CPU may repack its weights (AMX among the layouts)."""
+    op_offload: bool = True
+    """Whether the GPU computes large batches of host-resident weights, copying them over."""
+    numa: str = ""
+    """`distribute`, `isolate`, `numactl`; empty: not told."""
+    draft_tokens: int = 0
+    """Tokens that the model's own NextN layers draft; 0: they are not used."""
+    cache_ram_bytes: int | None = None
+    """Most bytes of the server's prompt cache in RAM; `None`: the engine's own default."""
+    kt: KtParameters | None = None
+    """For KTransformers; `None`: llama.cpp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +126,13 @@ class DeviceMemory:
     """What the plan leaves alone."""
     basis: Basis = "estimated"
     """`measured` where the engine itself was asked."""
+    other_bytes: int = 0
+    """What else the engine takes there: its context on a GPU, the prompt cache in RAM."""
 
     @property
     def total_bytes(self) -> int:
-        """Weights, KV cache and compute buffers."""
-        return self.weight_bytes + self.kv_bytes + self.compute_bytes
+        """Weights, KV cache, compute buffers and the rest."""
+        return self.weight_bytes + self.kv_bytes + self.compute_bytes + self.other_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +140,7 @@ class Prediction:
     """A speed with its range and the terms it is made of."""
 
     tokens_per_s: float
+    """Of all sequences together."""
     low: float
     high: float
     """About nine in ten measurements should lie between `low` and `high`."""
@@ -90,11 +148,34 @@ class Prediction:
     at_context: int
     terms: tuple[Term, ...]
     """Milliseconds per token; they add up to 1000 / tokens_per_s."""
+    batch: int = 1
+    """Sequences decoded at once; of a prefill, the ubatch."""
 
     @property
     def ms_per_token(self) -> float:
         """Time of one token."""
         return 1000.0 / self.tokens_per_s
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """Speed at one context, or at one number of sequences."""
+
+    at: int
+    tokens_per_s: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """How speed changes with what the person may choose."""
+
+    decode_by_context: tuple[CurvePoint, ...] = ()
+    """One sequence, from an empty context to the workload's."""
+    decode_by_batch: tuple[CurvePoint, ...] = ()
+    """1 to 16 sequences at the workload's depth, tokens of all together."""
+    prefill_by_ubatch: tuple[CurvePoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +186,9 @@ class Alternative:
     tokens_per_s: float | None
     """`None` where it does not fit."""
     why: str
+    missing_bytes: int = 0
+    """What it lacks where it does not fit."""
+    turn_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +205,15 @@ class Plan:
     alternatives: tuple[Alternative, ...]
     notes: tuple[str, ...] = ()
     """What a person should know about this plan, one sentence each."""
+    runtime: str = "llama.cpp"
+    """`llama.cpp` or `ktransformers`."""
+    prefill: Prediction | None = None
+    """Of the workload's prompt; tokens per second as its mean."""
+    turn_s: float | None = None
+    """Seconds from the prompt's arrival to the end of the answer: prompt, then output."""
+    choices: tuple[Term, ...] = ()
+    """Every parameter that was chosen, with its reason: `ubatch`, `kv_type`, `load_mode`, `threads` ..."""
+    curves: Curves = Curves()
 
     def memory_of(self, device_id: str) -> DeviceMemory:
         """The memory of one device.

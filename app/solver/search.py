@@ -10,8 +10,9 @@ from app.solver.explain import alternatives, notes, placement_text
 from app.solver.model import ModelShape, Policy, Workload
 from app.solver.placement import Shortfall, available_bytes, candidates, needed_bytes, reserve_bytes, shortfall
 from app.solver.plan import DeviceMemory, Parameters, Placement, Plan
+from app.solver.prediction import predict_decode
 from app.solver.ram import with_ram_bandwidth
-from app.solver.speed import predict_decode
+from app.solver.scene import Scene
 from app.units import bytes_text
 from detectors.facts import Machine
 
@@ -27,18 +28,20 @@ STREAMING_UBATCH = 2048
 DEFAULT_BATCH = 2048
 
 
-def solve(machine: Machine, shape: ModelShape, workload: Workload, policy: Policy, *, model_path: str = "") -> Plan:
+def solve(scene: Scene, workload: Workload, policy: Policy, *, model_path: str = "") -> Plan:
     """The fastest placement that fits, with its parameters, memory, prediction and the runners-up.
 
     Raises:
         NoFitError: nothing fits; says by how many bytes the closest one fails, and what would make it fit.
     """
-    machine = with_ram_bandwidth(machine)
+    machine, shape = with_ram_bandwidth(scene.machine), scene.shape
+    scene = replace(scene, machine=machine)
+    context = workload.mean_context
     parameters = _parameters(machine, workload, policy)
-    fitting, failing = candidates(machine, shape, parameters, policy)
+    fitting, failing = candidates(scene, parameters, policy)
     if not fitting:
         raise _no_fit(machine, shape, workload, failing)
-    scored = [(predict_decode(machine, shape, p, parameters, workload), p) for p in fitting]
+    scored = [(predict_decode(scene, p, parameters, context=context), p) for p in fitting]
     fastest = max(prediction.tokens_per_s for prediction, _ in scored)
     tied = [pair for pair in scored if pair[0].tokens_per_s >= fastest * (1 - TIE)]
     prediction, placement = min(tied, key=lambda pair: (len(pair[1].devices), -pair[0].tokens_per_s))
@@ -50,7 +53,7 @@ def solve(machine: Machine, shape: ModelShape, workload: Workload, policy: Polic
         placement=placement,
         parameters=parameters,
         memory=device_memory(machine, shape, placement, parameters, policy),
-        decode=predict_decode(machine, shape, placement, parameters, workload),
+        decode=predict_decode(scene, placement, parameters, context=context),
         alternatives=alternatives(machine, shape, prediction, placement, scored, failing),
         notes=notes(machine, shape, placement, workload),
     )
@@ -62,13 +65,13 @@ def device_memory(
     """What the placement takes of each device, by formula, the attention device first."""
     weights = memory.weight_bytes(shape, placement)
     compute = memory.compute_bytes(shape, placement, parameters)
-    kv = memory.kv_bytes(shape, parameters)
+    kv = memory.kv_bytes(shape, placement, parameters)
     order = dict.fromkeys((*placement.devices, *weights, *compute))
     return tuple(
         DeviceMemory(
             device_id=device_id,
             weight_bytes=weights.get(device_id, 0),
-            kv_bytes=kv if device_id == placement.attention else 0,
+            kv_bytes=kv.get(device_id, 0),
             compute_bytes=compute.get(device_id, 0),
             available_bytes=available_bytes(machine, machine.device(device_id), policy),
             reserve_bytes=reserve_bytes(machine.device(device_id), policy),
@@ -88,8 +91,8 @@ def _parameters(machine: Machine, workload: Workload, policy: Policy) -> Paramet
         parallel=workload.parallel,
         ubatch=ubatch,
         batch=max(DEFAULT_BATCH, ubatch),
-        kv_type_k=policy.kv_type,
-        kv_type_v=policy.kv_type,
+        kv_type_k=policy.kv_type or "f16",
+        kv_type_v=policy.kv_type or "f16",
         flash_attention=True,
         load_mode="mmap",
         threads=threads,

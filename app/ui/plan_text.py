@@ -79,7 +79,7 @@ def speed_lines(planned: PlannedRun, width: int) -> list[Content]:
 def layer_cells(plan: Plan, device_id: str, width: int) -> str:
     """One glyph per layer for a device; several layers to a glyph where there are more layers than cells."""
     count = len(plan.placement.experts)
-    attends = plan.placement.attention == device_id
+    attends = device_id in plan.placement.attention_devices
     moe = [layer for layer, owner in enumerate(plan.placement.experts) if owner == device_id]
     width = min(width, count)
     edges = [round(count * index / width) for index in range(width + 1)]
@@ -129,7 +129,7 @@ def _glyph_style(glyph: str) -> str:
 
 def _holds(planned: PlannedRun, device_id: str, width: int) -> list[str]:
     plan = planned.plan
-    parts = ["attention and KV of every layer, the output head"] if plan.placement.attention == device_id else []
+    parts = ["attention and KV of every layer, the output head"] if plan.placement.head == device_id else []
     layers = [i for i in plan.placement.expert_layers(device_id) if planned.shape.layers[i].expert_bytes]
     if layers:
         moe_layers = sum(1 for layer in planned.shape.layers if layer.expert_bytes)

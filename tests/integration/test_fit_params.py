@@ -61,7 +61,7 @@ def compare(rows: dict[str, list[int]], shape: ModelShape, placement: Placement,
     off = []
     for device in ("cpu", *placement.devices):
         said = rows[NAMES[device]]
-        cache = kv_bytes(shape, parameters) if device == placement.attention else 0
+        cache = kv_bytes(shape, placement, parameters).get(device, 0)
         ours = [part / MIB for part in (weights.get(device, 0), cache, compute.get(device, 0))]
         exact = all(abs(a - b) <= max(32, b // 50) for a, b in zip(ours[:2], said[:2], strict=True))
         if not exact or abs(sum(ours) / sum(said) - 1) > 0.15:
@@ -81,7 +81,7 @@ def cases() -> list[Parameters]:
 @pytest.mark.parametrize("name", [*DENSE, *MOE])
 def test_memory_on_the_cpu_is_what_llama_cpp_reserves(tools: Path, tmp_path: Path, name: str) -> None:
     path, shape = sparse(name, tmp_path)
-    placement = Placement("cpu", ("cpu",) * len(shape.layers))
+    placement = Placement.on("cpu", ("cpu",) * len(shape.layers))
     for parameters in cases():
         rows = asked(tools, path, parameters, "-dev", "none", "-ngl", "0")
         assert compare(rows, shape, placement, parameters) == []
@@ -96,5 +96,5 @@ def test_memory_of_a_split_is_what_llama_cpp_reserves(tools: Path, tmp_path: Pat
         owners = tuple("two" if layer.expert_bytes else "one" for layer in shape.layers)
         for parameters in cases():
             rows = asked(tools, path, parameters, *placing, *moved)
-            assert compare(rows, shape, Placement("one", owners), parameters) == [], name
+            assert compare(rows, shape, Placement.on("one", owners), parameters) == [], name
         path.unlink()

@@ -54,10 +54,10 @@ def request_for(model: Path, tools: Path, rpc_pair: tuple[str, str], home: Path)
 def _needs(shape: ModelShape) -> tuple[int, int]:
     from app.solver.plan import Parameters, Placement
 
-    placement = Placement("a", ("b",) * len(shape.layers))
+    placement = Placement.on("a", ("b",) * len(shape.layers))
     parameters = Parameters(CONTEXT, 1, 512, 2048, "f16", "f16", True, "mmap", 1, 1)
     weights, compute = weight_bytes(shape, placement), compute_bytes(shape, placement, parameters)
-    return weights["a"] + compute["a"] + kv_bytes(shape, parameters), weights["b"] + compute["b"]
+    return weights["a"] + compute["a"] + kv_bytes(shape, placement, parameters)["a"], weights["b"] + compute["b"]
 
 
 def ids(planned: PlannedRun) -> dict[str, str]:
@@ -67,7 +67,7 @@ def ids(planned: PlannedRun) -> dict[str, str]:
 def test_plan_chooses_the_split_and_the_engine_agrees_on_the_bytes(request_for: PlanRequest) -> None:
     planned = make_plan(request_for)
     plan, device = planned.plan, ids(planned)
-    assert plan.placement.attention == device["RPC0"]
+    assert plan.placement.attention_devices == (device["RPC0"],)
     assert set(plan.placement.experts) == {device["RPC1"]}
     assert planned.engine_checked
     formula = _needs(planned.shape)

@@ -44,7 +44,7 @@ def _plan(held_gib: dict[str, float], *, load_mode: str = "none", speed: float =
     first, *others = held_gib
     memory = tuple(DeviceMemory(d, int(gib * GIB), 0, 0, None, 0) for d, gib in held_gib.items())
     return Plan(
-        "m", "/m.gguf", Workload(), Placement(first, tuple(others) or (first,)),
+        "m", "/m.gguf", Workload(), Placement.on(first, tuple(others) or (first,)),
         Parameters(8192, 1, 512, 2048, "f16", "f16", True, load_mode, 8, 8), memory,
         Prediction(speed, speed, speed, "estimated", 0, ()), (),
     )  # fmt: skip

@@ -53,7 +53,7 @@ def plan_of(
         model_name="m",
         model_path=model,
         workload=Workload(),
-        placement=Placement(attention, experts),
+        placement=Placement.on(attention, experts),
         parameters=parameters,
         memory=(),
         decode=Prediction(10.0, 8.0, 12.0, "estimated", 0, ()),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from app.hardware.coefficients import shipped_coefficients
 from app.solver.model import LayerShape, ModelShape
+from app.solver.scene import Scene
 from app.units import GIB, MIB
 from detectors.facts import Cpu, Device, Machine, MemoryPool
 
@@ -82,3 +84,8 @@ def dense(*, layers: int = 32) -> ModelShape:
     return ModelShape(
         "dense-8b", "llama", (one,) * layers, table, table, False, 128256, 4096, 32, 0, 0, 0, 0, 8192, size, "Q4_K_M"
     )
+
+
+def scene(machine: Machine, shape: ModelShape) -> Scene:
+    """That model on that machine, with the constants that ship."""
+    return Scene(machine, shape, shipped_coefficients())

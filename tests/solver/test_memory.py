@@ -20,7 +20,8 @@ def test_gpt_oss_at_128k_is_what_llama_cpp_allocates() -> None:
     window = sum(layer_kv_bytes(layer, 128, parameters(131072)) for layer in shape.layers if layer.kind == "swa")
     assert full == 4608 * MIB
     assert window == 18 * 768 * 2 * 8 * 64 * 2
-    assert kv_bytes(shape, parameters(131072)) == full + window
+    placement = Placement.on("gpu:a", ("cpu",) * len(shape.layers))
+    assert kv_bytes(shape, placement, parameters(131072)) == {"gpu:a": full + window}
 
 
 def test_a_wide_ubatch_widens_the_window_cache() -> None:
@@ -56,7 +57,7 @@ def test_a_tied_head_is_copied_to_a_gpu_but_not_on_the_host() -> None:
     shape = replace(dense(), head_tied=True)
     layers = len(shape.layers)
     resident = sum(layer.weight_bytes for layer in shape.layers)
-    on_host = weight_bytes(shape, Placement("cpu", ("cpu",) * layers))
-    on_gpu = weight_bytes(shape, Placement("gpu:a", ("gpu:a",) * layers))
+    on_host = weight_bytes(shape, Placement.on("cpu", ("cpu",) * layers))
+    on_gpu = weight_bytes(shape, Placement.on("gpu:a", ("gpu:a",) * layers))
     assert on_host == {"cpu": resident + shape.embedding_bytes}
     assert on_gpu == {"cpu": shape.embedding_bytes, "gpu:a": resident + shape.head_bytes}

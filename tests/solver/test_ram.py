@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from app.solver.decode import weight_coefficient
 from app.solver.model import Policy, Workload
 from app.solver.ram import bus_bandwidth, with_ram_bandwidth
 from app.solver.search import solve
-from app.solver.speed import weight_factor
 from detectors.facts import CacheDomain, Cpu, Device, Machine, MemoryBus, MemoryFacts
 from detectors.registry import detect
 from tests.fixtures.synthetic.machines import host
@@ -66,8 +66,8 @@ def test_a_guess_is_not_taken_for_the_sum_of_two_sockets() -> None:
     two, one = replace(INTEL, sockets=2), INTEL
     guessed = Device("cpu", "cpu", "CPU", "Intel", "ram")
     known = replace(guessed, bandwidth_gbps=563.0, bandwidth_basis="driver")
-    assert weight_factor(guessed, two) == weight_factor(guessed, one)
-    assert weight_factor(known, two) > weight_factor(known, one)
+    assert weight_coefficient(guessed, two) == weight_coefficient(guessed, one)
+    assert weight_coefficient(known, two) != weight_coefficient(known, one)
 
 
 def test_twelve_channels_beat_one(tmp_path: Path) -> None:
@@ -77,6 +77,6 @@ def test_twelve_channels_beat_one(tmp_path: Path) -> None:
     )
     on_cpu = Policy(devices=("cpu",))
     desktop = replace(desktop, pools=tuple(replace(pool, available_bytes=90 << 30) for pool in desktop.pools))
-    fast, slow = (solve(machine, model, Workload(), on_cpu).decode for machine in (epyc, desktop))
+    fast, slow = (solve(machines.scene(machine, model), Workload(), on_cpu).decode for machine in (epyc, desktop))
     assert fast.tokens_per_s > 2 * slow.tokens_per_s
     assert fast.basis != "estimated"

@@ -14,18 +14,18 @@ from app.solver.plan import Plan
 from app.solver.search import solve
 from app.units import GIB
 from detectors.facts import Device, Machine, MemoryPool
-from tests.solver.machines import dense, desktop, gpt_oss_120b, plain, strix_halo_with_radeon
+from tests.solver.machines import dense, desktop, gpt_oss_120b, plain, scene, strix_halo_with_radeon
 
 
 def test_attention_goes_to_the_discrete_gpu_and_experts_to_the_apu() -> None:
-    plan = solve(strix_halo_with_radeon(), gpt_oss_120b(), Workload(context=98304), Policy())
-    assert plan.placement.attention == "gpu:a"
+    plan = solve(scene(strix_halo_with_radeon(), gpt_oss_120b()), Workload(context=98304), Policy())
+    assert plan.placement.attention_devices == ("gpu:a",)
     assert "gpu:i" in plan.placement.experts
     assert "cpu" not in plan.placement.experts
 
 
 def test_the_fast_device_is_filled_with_experts_before_the_slow_one() -> None:
-    plan = solve(desktop(), gpt_oss_120b(), Workload(context=8192), Policy())
+    plan = solve(scene(desktop(), gpt_oss_120b()), Workload(context=8192), Policy())
     on_gpu, on_cpu = plan.placement.expert_layers("gpu:a"), plan.placement.expert_layers("cpu")
     assert on_gpu
     assert on_cpu
@@ -37,14 +37,14 @@ def test_the_fast_device_is_filled_with_experts_before_the_slow_one() -> None:
 
 
 def test_everything_on_one_gpu_when_it_fits() -> None:
-    plan = solve(desktop(vram_gib=96), gpt_oss_120b(), Workload(), Policy())
+    plan = solve(scene(desktop(vram_gib=96), gpt_oss_120b()), Workload(), Policy())
     assert plan.placement.devices == ("gpu:a",)
 
 
 def test_a_split_is_faster_than_each_device_alone_and_says_so() -> None:
     machine, shape = strix_halo_with_radeon(), gpt_oss_120b()
-    split = solve(machine, shape, Workload(), Policy())
-    alone = solve(machine, shape, Workload(), Policy(devices=("gpu:i",)))
+    split = solve(scene(machine, shape), Workload(), Policy())
+    alone = solve(scene(machine, shape), Workload(), Policy(devices=("gpu:i",)))
     assert split.decode.tokens_per_s > alone.decode.tokens_per_s
     assert any("all on 8060S" in other.label for other in split.alternatives)
     assert all(other.why for other in split.alternatives)
@@ -53,7 +53,7 @@ def test_a_split_is_faster_than_each_device_alone_and_says_so() -> None:
 @pytest.mark.parametrize("machine", [strix_halo_with_radeon(), desktop(), desktop(ram_gib=128), plain(ram_gib=96)])
 @pytest.mark.parametrize("context", [4096, 32768, 131072])
 def test_no_pool_is_overfilled(machine: Machine, context: int) -> None:
-    plan = solve(machine, gpt_oss_120b(), Workload(context=context), Policy())
+    plan = solve(scene(machine, gpt_oss_120b()), Workload(context=context), Policy())
     needed = needed_bytes(gpt_oss_120b(), plan.placement, plan.parameters)
     assert needed == {memory.device_id: memory.total_bytes for memory in plan.memory}
     for pool in machine.pools:
@@ -63,7 +63,7 @@ def test_no_pool_is_overfilled(machine: Machine, context: int) -> None:
 
 def test_all_weights_are_placed_once() -> None:
     shape = gpt_oss_120b()
-    plan = solve(strix_halo_with_radeon(), shape, Workload(), Policy())
+    plan = solve(scene(strix_halo_with_radeon(), shape), Workload(), Policy())
     assert sum(memory.weight_bytes for memory in plan.memory) == shape.file_bytes
 
 
@@ -71,7 +71,7 @@ def test_decode_slows_with_context_and_terms_add_up() -> None:
     speeds = []
     for prompt in (512, 8192, 65536):
         work = Workload(context=98304, prompt_tokens=prompt)
-        plan = solve(strix_halo_with_radeon(), gpt_oss_120b(), work, Policy())
+        plan = solve(scene(strix_halo_with_radeon(), gpt_oss_120b()), work, Policy())
         assert sum(term.value for term in plan.decode.terms) == pytest.approx(plan.decode.ms_per_token)
         assert plan.decode.low < plan.decode.tokens_per_s < plan.decode.high
         speeds.append(plan.decode.tokens_per_s)
@@ -80,13 +80,13 @@ def test_decode_slows_with_context_and_terms_add_up() -> None:
 
 def test_gtt_bounds_the_apu() -> None:
     shape = gpt_oss_120b()
-    plan = solve(strix_halo_with_radeon(gtt_gib=16), shape, Workload(), Policy())
+    plan = solve(scene(strix_halo_with_radeon(gtt_gib=16), shape), Workload(), Policy())
     assert plan.memory_of("gpu:i").total_bytes + plan.memory_of("gpu:i").reserve_bytes <= 16 * GIB
 
 
 def test_a_limit_moves_experts_off_a_device() -> None:
-    free = solve(desktop(), gpt_oss_120b(), Workload(), Policy())
-    held = solve(desktop(), gpt_oss_120b(), Workload(), Policy(limits=(("gpu:a", 10 * GIB),)))
+    free = solve(scene(desktop(), gpt_oss_120b()), Workload(), Policy())
+    held = solve(scene(desktop(), gpt_oss_120b()), Workload(), Policy(limits=(("gpu:a", 10 * GIB),)))
     assert len(held.placement.expert_layers("gpu:a")) < len(free.placement.expert_layers("gpu:a"))
     assert held.memory_of("gpu:a").total_bytes <= 10 * GIB
 
@@ -97,26 +97,26 @@ def test_remote_devices_count_like_others() -> None:
     machine = plain()
     machine = Machine("net", cpu=machine.cpu, pools=(*machine.pools, *pools), devices=(*machine.devices, *remotes))
     policy = Policy(devices=("remote:near", "remote:far"), limits=(("remote:near", 40 * GIB), ("remote:far", 40 * GIB)))
-    plan = solve(machine, gpt_oss_120b(), Workload(), policy)
+    plan = solve(scene(machine, gpt_oss_120b()), Workload(), policy)
     assert set(plan.placement.devices) == {"remote:near", "remote:far"}
     assert plan.decode.basis == "estimated"
 
 
 def test_a_dense_model_has_no_experts_to_place() -> None:
-    plan = solve(desktop(), dense(), Workload(), Policy())
+    plan = solve(scene(desktop(), dense()), Workload(), Policy())
     assert plan.placement.devices == ("gpu:a",)
     assert any("dense" in note for note in plan.notes)
 
 
 def test_what_cannot_fit_says_by_how_much_and_what_to_do() -> None:
     with pytest.raises(NoFitError) as caught:
-        solve(plain(), gpt_oss_120b(), Workload(), Policy())
+        solve(scene(plain(), gpt_oss_120b()), Workload(), Policy())
     assert "GiB more of CPU" in caught.value.message
     assert caught.value.hint
 
 
 def test_a_context_beyond_training_is_noted() -> None:
-    plan = solve(desktop(), dense(), Workload(context=32768), Policy())
+    plan = solve(scene(desktop(), dense()), Workload(context=32768), Policy())
     assert any("trained for" in note for note in plan.notes)
 
 
@@ -125,9 +125,9 @@ def _ubatch(plan: Plan) -> int:
 
 
 def test_a_wider_ubatch_is_chosen_where_experts_are_streamed() -> None:
-    assert _ubatch(solve(desktop(), gpt_oss_120b(), Workload(), Policy())) in (512, 2048)
-    assert _ubatch(solve(plain(ram_gib=96), gpt_oss_120b(), Workload(), Policy())) == 512
-    assert _ubatch(solve(desktop(), gpt_oss_120b(), Workload(), Policy(ubatch=256))) == 256
+    assert _ubatch(solve(scene(desktop(), gpt_oss_120b()), Workload(), Policy())) in (512, 2048)
+    assert _ubatch(solve(scene(plain(ram_gib=96), gpt_oss_120b()), Workload(), Policy())) == 512
+    assert _ubatch(solve(scene(desktop(), gpt_oss_120b()), Workload(), Policy(ubatch=256))) == 256
 
 
 def test_a_twin_is_not_said_to_take_more_devices() -> None:
@@ -135,7 +135,7 @@ def test_a_twin_is_not_said_to_take_more_devices() -> None:
     twin = replace(one.devices[1], id="gpu:b", pool_id="vram:b")
     pool = replace(one.pools[1], id="vram:b")
     machine = replace(one, devices=(*one.devices, twin), pools=(*one.pools, pool))
-    plan = solve(machine, gpt_oss_120b(), Workload(), Policy(devices=("gpu:a", "gpu:b", "cpu")))
+    plan = solve(scene(machine, gpt_oss_120b()), Workload(), Policy(devices=("gpu:a", "gpu:b", "cpu")))
     equal = [other for other in plan.alternatives if other.why.startswith("as fast")]
     assert equal
     assert all("more devices" not in other.why for other in equal)
@@ -145,7 +145,7 @@ def test_virtual_cpus_multiply_less_than_cores() -> None:
     metal = plain(ram_gib=96)
     assert metal.cpu is not None
     virtual = replace(metal, cpu=replace(metal.cpu, hypervisor="KVM"))
-    speeds = [solve(one, gpt_oss_120b(), Workload(), Policy()).decode.tokens_per_s for one in (metal, virtual)]
+    speeds = [solve(scene(one, gpt_oss_120b()), Workload(), Policy()).decode.tokens_per_s for one in (metal, virtual)]
     assert speeds[0] > speeds[1]
 
 
@@ -153,11 +153,11 @@ def test_a_server_on_this_host_is_no_faster_than_the_host_itself() -> None:
     machine = plain(ram_gib=128)
     loopback = Device("remote:127.0.0.1:1", "remote", "RPC0", "", "ram")
     machine = replace(machine, devices=(*machine.devices, loopback))
-    plan = solve(machine, gpt_oss_120b(), Workload(), Policy())
+    plan = solve(scene(machine, gpt_oss_120b()), Workload(), Policy())
     assert plan.placement.devices == ("cpu",)
 
 
 def test_a_dense_model_that_no_gpu_holds_says_what_may_do_better() -> None:
-    plan = solve(desktop(vram_gib=2), dense(), Workload(context=4096), Policy())
+    plan = solve(scene(desktop(vram_gib=2), dense()), Workload(context=4096), Policy())
     assert plan.placement.devices == ("cpu",)
     assert any("--fit" in note for note in plan.notes)

@@ -89,12 +89,12 @@ def make_planned(machine: Machine | None = None, *, request: PlanRequest | None 
     memory = [DeviceMemory(experts, 57 * GIB, 0, 300 << 20, 60 * GIB, 2 * GIB)]
     if split:
         memory.insert(0, DeviceMemory(attention, 2 * GIB, 2 * GIB, 600 << 20, 39 * GIB, 1 * GIB, "measured"))
-    context, kv = request.workload.context, request.kv_type
+    context, kv = request.workload.context, request.kv_type or "f16"
     plan = Plan(
         model_name="gpt-oss-120b",
         model_path=request.model,
         workload=request.workload,
-        placement=Placement(attention, (experts,) * 36),
+        placement=Placement.on(attention, (experts,) * 36),
         parameters=Parameters(context, 1, request.ubatch or 512, 2048, kv, kv, True, "none", 16, 32),
         memory=tuple(memory),
         decode=Prediction(44.7, 39.0, 50.0, "estimated", 4096, terms),
@@ -107,7 +107,7 @@ def make_planned(machine: Machine | None = None, *, request: PlanRequest | None 
     argv = (
         "/usr/bin/llama-server", "-m", request.model, "-dev", "ROCm0,ROCm1", "-ts", "1,0", "-ngl", "all", "-fit", "off",
         "-ot", r"\.ffn_(up|down|gate|gate_up)_(ch|)exps=ROCm1", "-c", str(request.workload.context), "-ub",
-        str(plan.parameters.ubatch), "-ctk", request.kv_type, "-ctv", request.kv_type, "--port", "8080",
+        str(plan.parameters.ubatch), "-ctk", kv, "-ctv", kv, "--port", "8080",
     )  # fmt: skip
     command = Command(argv, {"HSA_OVERRIDE_GFX_VERSION": "11.0.0"}, (), URL)
     return PlannedRun(request, machine, shape, make_engine(), plan, command, engine_checked=True)

@@ -1,0 +1,28 @@
+"""The speed model's constants as they ship: `presets/devices/speed.toml`, read and checked."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+
+from app.errors import MoetuneError
+from app.resources import PRESETS
+from app.solver.coefficients import Coefficient, Coefficients
+
+
+@cache
+def shipped_coefficients() -> Coefficients:
+    """The constants that were fitted to published measurements.
+
+    Raises:
+        MoetuneError: the preset is damaged.
+    """
+    path = PRESETS / "devices" / "speed.toml"
+    try:
+        with path.open("rb") as file:
+            data = tomllib.load(file)
+        values = {name: Coefficient(**entry) for name, entry in data["coefficients"].items()}
+        ranges = {name: (float(low), float(high)) for name, (low, high) in data["ranges"].items()}
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise MoetuneError(f"The preset {path.name} cannot be used: {error}", hint=f"Correct {path}.") from error
+    return Coefficients(values, ranges)

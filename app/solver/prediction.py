@@ -1,0 +1,59 @@
+"""From costs to a speed with its range, and the terms it is made of."""
+
+from __future__ import annotations
+
+from app.solver.decode import decode_costs, read_bandwidth
+from app.solver.explain import terms_of
+from app.solver.plan import Parameters, Placement, Prediction
+from app.solver.scene import Scene, total_ms
+from detectors.facts import Basis
+
+_BASIS_ORDER: tuple[Basis, ...] = ("measured", "calibrated", "driver", "table", "estimated")
+
+
+def worst_basis(*bases: Basis) -> Basis:
+    """The weakest of several: a sum is known no better than its least known part."""
+    return max(bases, key=_BASIS_ORDER.index)
+
+
+def placement_class(scene: Scene, placement: Placement) -> str:
+    """Which row of the range table a placement belongs to."""
+    used = [scene.machine.device(device) for device in placement.devices]
+    kinds = {device.kind for device in used}
+    if any(read_bandwidth(device)[1] == "estimated" for device in used):
+        return "remote" if "remote" in kinds else "unknown bandwidth"
+    if "remote" in kinds:
+        return "remote"
+    if kinds == {"cpu"}:
+        return "cpu"
+    if kinds == {"igpu"}:
+        return "unified"
+    if "igpu" in kinds:
+        return "igpu experts"
+    return "hybrid" if "cpu" in kinds and scene.shape.is_moe else "gpu"
+
+
+def decode_speed(scene: Scene, placement: Placement, parameters: Parameters, *, context: int, batch: int = 1) -> float:
+    """Tokens per second of all sequences together, without its terms."""
+    costs = decode_costs(scene, placement, parameters, context=context, batch=batch)
+    return 1000.0 * batch / total_ms(costs, scene.coefficients)
+
+
+def predict_decode(
+    scene: Scene, placement: Placement, parameters: Parameters, *, context: int, batch: int = 1
+) -> Prediction:
+    """Decode speed at that depth, with its range and its breakdown.
+
+    Args:
+        scene: model, machine, constants.
+        placement: what is where.
+        parameters: KV type, threads.
+        context: tokens in the cache of each sequence.
+        batch: sequences decoded together; the speed is of all of them.
+    """
+    costs = decode_costs(scene, placement, parameters, context=context, batch=batch)
+    terms = terms_of(scene, placement, costs, context=context, batch=batch)
+    speed = 1000.0 * batch / total_ms(costs, scene.coefficients)
+    low, high = scene.coefficients.ranges[f"decode.{placement_class(scene, placement)}"]
+    weakest = worst_basis(*(term.basis for term in terms))
+    return Prediction(speed, speed * low, speed * high, weakest, context, terms, batch)

@@ -1,0 +1,36 @@
+"""What every question to the speed model is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from app.solver.coefficients import Coefficients
+from app.solver.model import ModelShape
+from detectors.facts import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A model on a machine, with the constants to reckon with."""
+
+    machine: Machine
+    shape: ModelShape
+    coefficients: Coefficients
+
+
+class Cost(NamedTuple):
+    """One thing that takes time. Milliseconds are `quantity x coefficients[coefficient]`."""
+
+    part: str
+    """What it is: `attention`, `experts`, `head`, `kv`, `layers`, `crossing`, `streaming` ..."""
+    device: str
+    """Id of the device that it happens on; of a crossing, where the experts are."""
+    coefficient: str
+    """Name of the constant."""
+    quantity: float
+
+
+def total_ms(costs: list[Cost], coefficients: Coefficients) -> float:
+    """All costs together, in milliseconds."""
+    return sum(cost.quantity * coefficients[cost.coefficient] for cost in costs)
