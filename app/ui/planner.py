@@ -15,7 +15,6 @@ from app.ui.shell import Shell
 if TYPE_CHECKING:
     from app.jobs.planning import PlanRequest
     from app.readiness import Finding
-    from app.solver.model import KvType
     from detectors.facts import Machine
 
 
@@ -88,24 +87,8 @@ class Planner(Shell):
         self.request = replace(asked, model=model)
         self._solve_request()
 
-    def change_request(
-        self,
-        *,
-        context: int | None = None,
-        kv_type: KvType | None = None,
-        ubatch: int | None = None,
-        ubatch_set: bool = False,
-    ) -> None:
-        """Change what is asked and solve again."""
-        request = self.request
-        if request is None:
-            return
-        if context is not None:
-            request = replace(request, workload=replace(request.workload, context=context))
-        if kv_type is not None:
-            request = replace(request, kv_type=kv_type)
-        if ubatch_set:
-            request = replace(request, ubatch=ubatch)
+    def change_request(self, request: PlanRequest) -> None:
+        """Ask for this in place of what was asked, and solve again."""
         self.request = request
         self._solve_request()
 

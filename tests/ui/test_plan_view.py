@@ -76,7 +76,15 @@ async def test_the_plan_answers_where_how_fast_and_what_next(backend: FakeBacken
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         text = screen_text(app)
-        for word in ("gpt-oss-120b", "context 8K", "KV f16", "ubatch auto 512", "44.7 t/s", "Where it goes", "Launch"):
+        for word in (
+            "gpt-oss-120b",
+            "context 8K",
+            "KV auto f16",
+            "ubatch auto 512",
+            "44.7 t/s",
+            "Where it goes",
+            "Launch",
+        ):
             assert word in text, word
         seen = text
         for _ in range(8):
@@ -105,9 +113,14 @@ async def test_knobs_solve_again_and_stop_at_their_ends(backend: FakeBackend) ->
         await pilot.press("left", "left")
         await settle(pilot)
         assert backend.requests[-1].workload.context == 4096
-        await pilot.press("tab", "left")
+        await pilot.press("tab", "right", "right")
         await settle(pilot)
         assert backend.requests[-1].kv_type == "q8_0"
+        assert "KV q8_0" in screen_text(app)
+        await pilot.press("left", "left")
+        await settle(pilot)
+        assert backend.requests[-1].kv_type is None
+        assert "KV auto f16" in screen_text(app)
         await pilot.press("tab", "right", "right")
         await settle(pilot)
         assert backend.requests[-1].ubatch == 256
@@ -226,8 +239,8 @@ async def test_a_click_turns_a_knob_by_its_halves(planned: PlannedRun, backend: 
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         width = app.screen.query_one("#kv", Knob).size.width
-        await pilot.click("#kv", offset=(1, 0))
-        await settle(pilot)
         await pilot.click("#kv", offset=(width - 1, 0))
         await settle(pilot)
-        assert [request.kv_type for request in backend.requests] == ["q8_0", "f16"]
+        await pilot.click("#kv", offset=(1, 0))
+        await settle(pilot)
+        assert [request.kv_type for request in backend.requests] == ["q4_0", None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from app.solver.model import KvType
 
 CONTEXTS = (2048, 4096, 8192, 16384, 24576, 32768, 49152, 65536, 98304, 131072, 196608, 262144, 524288, 1048576)
-KV_TYPES = ("q4_0", "q8_0", "f16")
-"""Coarse to exact: right means better and larger."""
+KV_TYPES: tuple[KvType | None, ...] = (None, "q4_0", "q8_0", "f16")
+"""The solver's choice, then coarse to exact: right means better and larger."""
 UBATCHES = (None, 128, 256, 512, 1024, 2048, 4096)
 NO_MODELS = (
     "No GGUF file was found in the usual places (this folder, ~/models, the caches of Hugging Face and llama.cpp).\n"
@@ -110,7 +111,7 @@ class PlanView(View):
             yield Static("", id="plan-title")
             with Horizontal(id="knobs"):
                 yield Knob("context", (8192,), 8192, count_text, id="context")
-                yield Knob("KV", KV_TYPES, "f16", id="kv")
+                yield Knob("KV", KV_TYPES, None, self._kv_text, id="kv")
                 yield Knob("ubatch", UBATCHES, None, self._ubatch_text, id="ubatch")
                 yield Static("", id="solving")
             yield Static("", id="plan-error")
@@ -213,6 +214,12 @@ class PlanView(View):
         ubatches = UBATCHES if request.ubatch in UBATCHES else (*UBATCHES, request.ubatch)
         self.query_one("#ubatch", Knob).offer(ubatches, request.ubatch)
 
+    def _kv_text(self, value: KvType | None) -> str:
+        if value is not None:
+            return value
+        planned = self.moetune.planned
+        return f"auto {planned.plan.parameters.kv_type_k}" if planned is not None else "auto"
+
     def _ubatch_text(self, value: int | None) -> str:
         if value is not None:
             return str(value)
@@ -258,12 +265,16 @@ class PlanView(View):
 
     @on(Knob.Changed)
     def _knob_turned(self, event: Knob.Changed) -> None:
+        request = self.moetune.request
+        if request is None:
+            return
         if event.knob.id == "context":
-            self.moetune.change_request(context=cast("int", event.value))
+            workload = replace(request.workload, context=cast("int", event.value))
+            self.moetune.change_request(replace(request, workload=workload))
         elif event.knob.id == "kv":
-            self.moetune.change_request(kv_type=cast("KvType", event.value))
+            self.moetune.change_request(replace(request, kv_type=cast("KvType | None", event.value)))
         else:
-            self.moetune.change_request(ubatch=cast("int | None", event.value), ubatch_set=True)
+            self.moetune.change_request(replace(request, ubatch=cast("int | None", event.value)))
 
     def on_descendant_focus(self) -> None:
         """What can be done depends on where the cursor is."""
