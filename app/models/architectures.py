@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.errors import UsageError
 from app.models.blueprints import ARCHITECTURES, Blueprint, Row, Rows
+from app.models.mechanisms import FAR_RATIO, NEAR_RATIO
 from app.models.quantization import Model, is_value, mixture, type_of
 from app.models.spec import ModelSpec
 from app.models.tensor_classes import TensorClass, place_of
@@ -66,9 +67,11 @@ def _layer_rows(spec: ModelSpec, blueprint: Blueprint, layer: int) -> Rows:
         "recurrent": blueprint.recurrent,
         "window": blueprint.window,
         "ffn": blueprint.moe if has_experts(spec, layer) else blueprint.dense,
+        "dense": blueprint.dense,
         "moe": blueprint.moe,
+        **blueprint.others,
     }
-    names = ("full", "ffn") if ahead else _part_names(spec, blueprint, layer)
+    names = blueprint.nextn_parts if ahead else _part_names(spec, blueprint, layer)
     found = (row for name in names for row in parts[name])
     return (*blueprint.every, *found, *(blueprint.nextn if ahead else ()))
 
@@ -83,6 +86,13 @@ def _part_names(spec: ModelSpec, blueprint: Blueprint, layer: int) -> tuple[str,
 
 def _is_windowed(blueprint: Blueprint, layer: int) -> bool:
     return bool(blueprint.window_period) and (layer + 1) % blueprint.window_period != 0
+
+
+def parts_by_layer(spec: ModelSpec) -> list[tuple[str, ...]]:
+    """The names of the parts of each layer, NextN layers last."""
+    blueprint = blueprint_of(spec)
+    trunk = [_part_names(spec, blueprint, layer) for layer in range(spec.layers)]
+    return trunk + [blueprint.nextn_parts] * spec.nextn
 
 
 def has_experts(spec: ModelSpec, layer: int) -> bool:
@@ -127,12 +137,13 @@ def metadata_of(spec: ModelSpec) -> dict[str, object]:
 
 
 def _shape_keys(spec: ModelSpec) -> dict[str, object]:
-    parts = [_part_names(spec, blueprint_of(spec), layer) for layer in range(spec.layers)]
+    parts = parts_by_layer(spec)
     kv_heads = [
         0 if "full" not in names and "window" not in names else
         spec.window_kv_heads or spec.kv_heads if "window" in names else spec.kv_heads
         for names in parts
     ]  # fmt: skip
+    heads = [spec.window_heads or spec.heads if "window" in names else spec.heads for names in parts]
     alone = [spec.expert_ff if names == ("moe",) else 0 for names in parts]
     uneven = bool(spec.pattern or spec.window_kv_heads)
     return {
@@ -140,7 +151,7 @@ def _shape_keys(spec: ModelSpec) -> dict[str, object]:
         "context_length": spec.context_length,
         "embedding_length": spec.d_model,
         "feed_forward_length": tuple(alone) if any(alone) else spec.feed_forward or spec.expert_ff,
-        "attention.head_count": spec.heads,
+        "attention.head_count": tuple(heads) if spec.window_heads else spec.heads,
         "attention.head_count_kv": tuple(kv_heads) if uneven else spec.kv_heads,
         "attention.key_length": spec.key_length,
         "attention.value_length": spec.value_length,
@@ -168,8 +179,10 @@ def _expert_keys(spec: ModelSpec) -> dict[str, object]:
 def _memory_keys(spec: ModelSpec) -> dict[str, object]:
     keys: dict[str, object] = {"attention.sliding_window": spec.window or None}
     blueprint = blueprint_of(spec)
+    parts = parts_by_layer(spec)
     if blueprint.window:
-        keys["attention.sliding_window_pattern"] = tuple(_is_windowed(blueprint, n) for n in range(spec.layers))
+        keys["attention.sliding_window_pattern"] = tuple("window" in names for names in parts)
+    if spec.window_key_length:
         keys["attention.key_length_swa"] = keys["attention.value_length_swa"] = spec.window_key_length
     if spec.yarn:
         keys["rope.scaling.type"] = "yarn"
@@ -181,6 +194,31 @@ def _memory_keys(spec: ModelSpec) -> dict[str, object]:
         keys["attention.key_length_mla"] = mla.nope + mla.rope
         keys["attention.value_length_mla"] = mla.value
         keys["rope.dimension_count"] = mla.rope
+    if spec.kda:
+        keys["kda.head_dim"] = spec.kda.head_length
+        keys["ssm.conv_kernel"] = spec.kda.conv_kernel
+    if index := spec.indexer:
+        keys["attention.indexer.head_count"] = index.index_heads
+        keys["attention.indexer.key_length"] = index.index_length
+        keys["attention.indexer.top_k"] = index.top_k
+        keys["attention.indexer.kpool"] = index.pool or None
+    if "indexer" in blueprint.others:
+        keys["attention.indexer.types"] = tuple(int("indexer" in names) for names in parts)
+    if spec.streams:
+        keys["hyper_connection.count"] = spec.streams.streams
+        keys["hyper_connection.low_rank"] = spec.streams.rank or None
+    if spec.compression:
+        keys["attention.q_lora_rank"] = spec.compression.query_lora
+        keys["attention.output_group_count"] = spec.compression.output_groups
+        keys["attention.output_lora_rank"] = spec.compression.output_lora
+        ratios = {"near": NEAR_RATIO, "far": FAR_RATIO}
+        keys["attention.compress_ratios"] = tuple(sum(ratios.get(name, 0) for name in names) for names in parts)
+        keys["hash_layer_count"] = sum("hashed" in names for names in parts)
+    if spec.lookup:
+        keys["attention.recurrent_layers"] = tuple("recurrent" in names for names in parts)
+        keys["ple.layers"] = tuple(index for index, names in enumerate(parts) if "lookup" in names)
+        keys["embedding_length_per_layer_input"] = spec.lookup.row_length
+        keys["ple.conv_kernel"] = spec.lookup.taps
     if state := spec.recurrent:
         keys["full_attention_interval"] = state.interval or None
         if not state.inner:

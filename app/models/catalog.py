@@ -6,15 +6,25 @@ A preset is tables of numbers, with the `source` that they come from: the file's
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from app.errors import ModelError, UsageError
 from app.models.blueprints import ARCHITECTURES
+from app.models.mechanisms import (
+    CompressionSpec,
+    IndexerSpec,
+    KdaSpec,
+    LookupSpec,
+    MlaSpec,
+    RecurrentSpec,
+    StreamSpec,
+    YarnSpec,
+)
 from app.models.quantization import MIXTURES, mixture
-from app.models.spec import MlaSpec, ModelSpec, RecurrentSpec, YarnSpec
+from app.models.spec import ModelSpec
 from app.resources import PRESETS
 
 _T = TypeVar("_T")
@@ -33,10 +43,15 @@ _TABLES: dict[str, tuple[dict[str, type], dict[str, type]]] = {
         },
     ),
     "attention": ({"heads": int, "kv_heads": int, "key_length": int, "value_length": int}, {"rope_base": float}),
-    "window": ({"window": int}, {"window_kv_heads": int, "window_key_length": int}),
+    "window": ({"window": int}, {"window_kv_heads": int, "window_heads": int, "window_key_length": int}),
     "yarn": ({"factor": float, "original_context": int}, {}),
     "mla": ({"kv_lora": int, "rope": int, "nope": int, "value": int}, {"q_lora": int}),
     "recurrent": ({"conv_kernel": int}, {"interval": int, "inner": int, "state": int, "groups": int, "heads": int}),
+    "kda": ({"conv_kernel": int, "head_length": int}, {}),
+    "indexer": ({"index_heads": int, "index_length": int, "top_k": int}, {"pool": int}),
+    "streams": ({"streams": int}, {"rank": int}),
+    "compression": ({"query_lora": int, "output_groups": int, "output_lora": int}, {}),
+    "lookup": ({"table_rows": int, "row_length": int, "rows_read": int, "taps": int}, {}),
     "experts": (
         {"experts": int, "experts_used": int, "expert_ff": int},
         {"shared_experts": int, "shared_ff": int, "dense_lead": int, "moe_step": int, "latent": int},
@@ -44,8 +59,9 @@ _TABLES: dict[str, tuple[dict[str, type], dict[str, type]]] = {
 }
 """Table -> keys that it needs, keys that it may have; each may have its `source` too."""
 _NEEDED = {"model", "attention"}
-_GROUPS: dict[str, type[YarnSpec | MlaSpec | RecurrentSpec]] = {
-    "yarn": YarnSpec, "mla": MlaSpec, "recurrent": RecurrentSpec,
+_GROUPS: dict[str, Callable[..., object]] = {
+    "yarn": YarnSpec, "mla": MlaSpec, "recurrent": RecurrentSpec, "kda": KdaSpec, "indexer": IndexerSpec,
+    "streams": StreamSpec, "compression": CompressionSpec, "lookup": LookupSpec,
 }  # fmt: skip
 """Tables that become an object of their own."""
 

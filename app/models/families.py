@@ -6,8 +6,13 @@ Source: llama.cpp 0.5.0, `src/models/<architecture>.cpp` (`load_arch_hparams`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from app.solver.model import LayerKind
+
+Indexed = Literal["", "every", "named", "experts", "attention", "compressed"]
+"""None; every layer; those that `indexer.types` names; those with experts; those with a cache, of pooled keys where
+the file says so; and DeepSeek V4's, whose caches are compressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,29 +34,57 @@ class Family:
     mixer: bool = False
     """Every layer has a feed-forward network beside its attention or state."""
 
+    window_first: bool = False
+    """The first of every `window_period` layers sees everything, not the last."""
+    windowed: bool = False
+    """Every layer has the window."""
+    keys_only: bool = False
+    """Keys are the values: no values are cached."""
+    indexer: Indexed = ""
+    """Which layers keep an indexer's keys besides."""
+
     def pattern(self, period: int, layers: int, other: LayerKind) -> tuple[LayerKind, ...]:
         """`other` everywhere but in every `period`-th layer (llama.cpp: `il % n < n - 1`; 0 means everywhere)."""
-        return tuple("full" if period and index % period == period - 1 else other for index in range(layers))
+        seeing = 0 if self.window_first else period - 1
+        return tuple("full" if period and index % period == seeing else other for index in range(layers))
 
 
 FAMILIES: dict[str, Family] = {
+    "afmoe": Family(window_period=4),
     "bailingmoe2": Family(),
+    "bailingmoe3": Family(mla=True, recurrent_without_kv=True, mixer=True),
     "deepseek2": Family(mla=True),
+    "deepseek32": Family(mla=True, indexer="every"),
+    "deepseek4": Family(windowed=True, keys_only=True, indexer="compressed"),
     "dots1": Family(),
     "ernie4_5-moe": Family(),
     "gemma3": Family(window_period=6),
     "gemma4": Family(window_period=6),
+    "glm-dsa": Family(mla=True, indexer="named"),
     "glm4moe": Family(),
+    "glm5-next": Family(mla=True, recurrent_without_kv=True, mixer=True, indexer="attention"),
     "gpt-oss": Family(window_period=2),
     "granitehybrid": Family(recurrent_without_kv=True, mixer=True),
     "granitemoe": Family(),
+    "grok": Family(),
     "hunyuan-moe": Family(),
+    "hy_v3": Family(),
+    "inkling": Family(window_period=6),
+    "kimi-k3": Family(mla=True, recurrent_without_kv=True, mixer=True),
+    "kimi-linear": Family(mla=True, recurrent_without_kv=True, mixer=True),
+    "laguna": Family(window_period=4, window_first=True),
     "lfm2moe": Family(recurrent_without_kv=True, mixer=True),
     "llama": Family(),
     "llama4": Family(window_period=4, window=8192),
+    "mellum": Family(window_period=4),
+    "mimo2": Family(window_period=6),
     "minimax-m2": Family(),
+    "minimax-m3": Family(indexer="experts"),
+    "mistral3": Family(),
+    "mistral4": Family(mla=True),
     "nemotron_h_moe": Family(recurrent_without_kv=True),
     "olmoe": Family(),
+    "phimoe": Family(),
     "qwen2": Family(),
     "qwen2moe": Family(),
     "qwen3": Family(),
@@ -60,5 +93,8 @@ FAMILIES: dict[str, Family] = {
     "qwen3next": Family(recurrent_period=4),
     "qwen35": Family(recurrent_period=4),
     "qwen35moe": Family(recurrent_period=4),
+    "qwen4exp": Family(recurrent_period=4, indexer="attention"),
+    "smallthinker": Family(window_period=4, window_first=True),
+    "step35": Family(window_period=4, window_first=True),
 }
 """By `general.architecture`. Mixtral, Mistral and SmolLM are `llama`; Kimi-K2 and GLM-4.7-Flash are `deepseek2`."""

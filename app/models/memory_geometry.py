@@ -23,6 +23,7 @@ class LayerMemory:
     key_length: int = 0
     value_length: int = 0
     state_bytes: int = 0
+    index_length: int = 0
 
 
 def layer_memories(keys: Keys, family: Family, layers: int, d_model: int) -> tuple[LayerMemory, ...]:
@@ -36,15 +37,16 @@ def layer_memories(keys: Keys, family: Family, layers: int, d_model: int) -> tup
     width = d_model // max(*heads, 1)
     key_length = keys.count("attention.key_length", width)
     value_length = keys.count("attention.value_length", width)
-    if family.mla and keys.count("attention.key_length_mla", 0):
-        kv_heads, value_length = (1,) * layers, 0
     kinds = _recurrent_kinds(keys, family, layers, kv_heads) or _window_kinds(keys, family, layers)
-    state_bytes = _state_bytes(keys, d_model) if "recurrent" in kinds else 0
+    if family.keys_only or (family.mla and keys.count("attention.key_length_mla", 0)):
+        kv_heads, value_length = (1,) * layers, 0
+    state_bytes = _state_bytes(keys, d_model, max(heads)) if "recurrent" in kinds else 0
+    indexes = index_lengths(keys, family, kinds)
     lengths: dict[LayerKind, tuple[int, int]] = {
         "full": (key_length, value_length),
         "swa": (
             keys.count("attention.key_length_swa", key_length),
-            keys.count("attention.value_length_swa", value_length),
+            value_length and keys.count("attention.value_length_swa", value_length),
         ),
     }
     owning = layers - keys.count("attention.shared_kv_layers", 0)
@@ -52,19 +54,24 @@ def layer_memories(keys: Keys, family: Family, layers: int, d_model: int) -> tup
     def memory(index: int, kind: LayerKind, owned: int) -> LayerMemory:
         if kind == "recurrent":
             return LayerMemory(kind, state_bytes=state_bytes)
-        return LayerMemory(kind, owned, *lengths[kind]) if owned and index < owning else LayerMemory("none")
+        if not owned or index >= owning:
+            return LayerMemory("none")
+        return LayerMemory(kind, owned, *lengths[kind], index_length=indexes[index])
 
     return tuple(memory(index, kind, owned) for index, (kind, owned) in enumerate(zip(kinds, kv_heads, strict=True)))
 
 
 def window_tokens(keys: Keys, family: Family) -> int:
     """The sliding window, 0 where there is none."""
-    return keys.count("attention.sliding_window", family.window) if family.window_period else 0
+    has_window = family.window_period or family.windowed
+    return keys.count("attention.sliding_window", family.window) if has_window else 0
 
 
 def _window_kinds(keys: Keys, family: Family, layers: int) -> tuple[LayerKind, ...]:
     if not window_tokens(keys, family):
         return _flagged((0,) * layers, "swa")
+    if family.windowed:
+        return _flagged((1,) * layers, "swa")
     if isinstance(keys.raw("attention.sliding_window_pattern"), tuple):
         flags = keys.per_layer("attention.sliding_window_pattern", layers)
         return _flagged(flags, "swa")
@@ -90,11 +97,39 @@ def _flagged(flags: tuple[int, ...], other: LayerKind) -> tuple[LayerKind, ...]:
     return tuple(other if flag else "full" for flag in flags)
 
 
-def _state_bytes(keys: Keys, d_model: int) -> int:
+def _state_bytes(keys: Keys, d_model: int, heads: int) -> int:
     """Convolution and state-space state of one sequence in one layer, kept in F32."""
+    if length := keys.count("kda.head_dim", 0):
+        taps = max(keys.count("ssm.conv_kernel") - 1, 0)
+        return _F32_BYTES * heads * length * (3 * taps + length)
     if cached := keys.count("shortconv.l_cache", 0):
         return _F32_BYTES * d_model * (cached - 1)
     inner, state = keys.count("ssm.inner_size"), keys.count("ssm.state_size")
     taps = max(keys.count("ssm.conv_kernel") - 1, 0)
     convolution = taps * (inner + 2 * keys.count("ssm.group_count") * state)
     return _F32_BYTES * (convolution + state * inner)
+
+
+def index_lengths(keys: Keys, family: Family, kinds: tuple[LayerKind, ...]) -> tuple[int, ...]:
+    """What each layer caches for every token of the context besides its keys and values, in elements.
+
+    Source: llama.cpp 0.5.0, `src/llama-kv-cache-dsa.cpp`, `src/llama-memory-hybrid-idx.cpp` (pooled keys keep a key, a
+    gate and a pooled key), `src/llama-kv-cache-dsv4.cpp` (one row of `key_length` for 4 or 128 tokens).
+    """
+    layers = len(kinds)
+    if not family.indexer:
+        return (0,) * layers
+    length = keys.count("attention.indexer.key_length", 0)
+    if family.indexer == "compressed":
+        row = keys.count("attention.key_length")
+        made = {0: 0, 4: (row + length) // 4, 128: row // 128}
+        ratios = keys.per_layer("attention.compress_ratios", layers)
+        return tuple(made.get(ratio, 0) for ratio in ratios)
+    if family.indexer == "named":
+        named = keys.per_layer("attention.indexer.types", layers, 1)
+        return tuple(length if flag else 0 for flag in named)
+    if family.indexer == "experts":
+        lead = keys.count("leading_dense_block_count", 0)
+        return tuple(length if index >= lead else 0 for index in range(layers))
+    pooled = 3 if keys.count("attention.indexer.kpool", 0) else 1
+    return tuple(length * pooled if kind != "recurrent" else 0 for kind in kinds)

@@ -89,7 +89,10 @@ _FALLBACKS: Mapping[str, str] = {
     "IQ4_XS": "IQ4_NL", "Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0",
 }  # fmt: skip
 """For rows that do not divide into blocks of 256."""
-_UNQUANTIZED = ("_norm.weight", "ffn_gate_inp.weight", "ssm_conv1d", "shortconv.conv.weight")
+_UNQUANTIZED = (
+    "_norm.weight", "ffn_gate_inp.weight", "ssm_conv1d", "shortconv.conv.weight", "indexer.k_proj.weight",
+    "indexer.q_proj.weight",
+)  # fmt: skip
 _FUSED_VALUES = ("attn_v.weight", "attn_qkv.weight")
 _EIGHT = 8
 """A number of experts that llama-quantize takes for Mixtral's."""
@@ -156,6 +159,8 @@ def type_of(chosen: Mixture, name: str, shape: tuple[int, ...], layer: int, valu
         value: how many value projections come before it.
         model: the model it is in.
     """
+    if name.endswith("ffn_gate_tid2eid.weight"):
+        return "I32"
     if len(shape) < 2 or not name.endswith("weight") or any(part in name for part in _UNQUANTIZED):
         return "F32"
     return _fitting(_wanted(chosen, name, shape, layer, value, model), shape[0])

@@ -45,6 +45,7 @@ def shape_of(header: GgufHeader) -> ModelShape:
         architecture=architecture,
         layers=tuple(_layer(classes, memory) for classes, memory in zip(weights, memories, strict=True)),
         embedding_bytes=outside["embedding"],
+        lookup_bytes=outside["lookup"],
         head_bytes=outside["head"] + (outside["embedding"] if tied else 0),
         head_tied=tied,
         vocabulary=_vocabulary(header.tensors),
@@ -117,6 +118,7 @@ def _layer(classes: Counter[TensorClass], memory: LayerMemory) -> LayerShape:
         key_length=memory.key_length,
         value_length=memory.value_length,
         state_bytes=memory.state_bytes,
+        index_length=memory.index_length,
     )
 
 

@@ -4,41 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from app.models.mechanisms import (
+    CompressionSpec,
+    IndexerSpec,
+    KdaSpec,
+    LookupSpec,
+    MlaSpec,
+    RecurrentSpec,
+    StreamSpec,
+    YarnSpec,
+)
 
-@dataclass(frozen=True, slots=True)
-class YarnSpec:
-    """How the rotary embedding was stretched beyond the length of first training."""
-
-    factor: float
-    original_context: int
-
-
-@dataclass(frozen=True, slots=True)
-class MlaSpec:
-    """Multi-head latent attention: widths of the compressed rows, and of one head when they are expanded."""
-
-    kv_lora: int
-    rope: int
-    nope: int
-    """Of one head's key, the part without position."""
-    value: int
-    q_lora: int = 0
-    """0: queries are not compressed."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecurrentSpec:
-    """Layers that keep a state in place of a cache: gated delta net, Mamba 2, or a short convolution."""
-
-    conv_kernel: int
-    interval: int = 0
-    """Every n-th layer is attention; 0 where the model's `pattern` says."""
-    inner: int = 0
-    """0: a short convolution over the model's own width, no state besides."""
-    state: int = 0
-    groups: int = 0
-    heads: int = 0
-    """`ssm.time_step_rank`."""
+__all__ = ["MlaSpec", "ModelSpec", "RecurrentSpec", "YarnSpec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +55,10 @@ class ModelSpec:
     """Sliding window in tokens, 0 without one."""
     window_kv_heads: int = 0
     """KV heads of the sliding-window layers where they differ from the others'."""
+    window_heads: int = 0
+    """Query heads there, where they differ."""
     window_key_length: int = 0
-    """Key and value length of one head there."""
+    """Key length of one head there, and its value length where `value_length` is `key_length`."""
     experts: int = 0
     experts_used: int = 0
     expert_ff: int = 0
@@ -95,6 +74,11 @@ class ModelSpec:
     yarn: YarnSpec | None = None
     mla: MlaSpec | None = None
     recurrent: RecurrentSpec | None = None
+    kda: KdaSpec | None = None
+    indexer: IndexerSpec | None = None
+    streams: StreamSpec | None = None
+    compression: CompressionSpec | None = None
+    lookup: LookupSpec | None = None
     full_layers: int = 0
     """Layers of the whole model where this describes a slice of it, else 0."""
     sources: dict[str, str] = field(default_factory=dict)
@@ -103,8 +87,12 @@ class ModelSpec:
     def dimensions(self) -> dict[str, int]:
         """The lengths that tensor shapes are made of, by name; 0 for what the model does not have."""
         window_keys = self.window_key_length or self.key_length
+        window_values = self.window_key_length or self.value_length
+        window_heads = self.window_heads or self.heads
+        window_kv = self.window_kv_heads or self.kv_heads
         return {
             "one": 1,
+            "three": 3,
             "d_model": self.d_model,
             "d_model_twice": 2 * self.d_model,
             "d_model_thrice": 3 * self.d_model,
@@ -121,48 +109,37 @@ class ModelSpec:
             "fused_qkv": (self.heads + self.kv_heads) * self.key_length + self.kv_heads * self.value_length,
             "rope_factors": self.key_length // 2,
             "window_key_length": window_keys,
-            "window_queries": self.heads * window_keys,
-            "window_keys": (self.window_kv_heads or self.kv_heads) * window_keys,
+            "window_heads": window_heads,
+            "window_queries": window_heads * window_keys,
+            "window_mixed": window_heads * window_values,
+            "window_keys": window_kv * window_keys,
+            "window_values": window_kv * window_values,
             "feed_forward": self.feed_forward,
             "experts": self.experts,
+            "experts_used": self.experts_used,
             "expert_ff": self.expert_ff,
             "expert_ff_twice": 2 * self.expert_ff,
             "expert_in": self.latent or self.d_model,
             "latent": self.latent,
             "shared_ff": self.shared_ff,
-            **self._mla_dimensions(),
-            **self._recurrent_dimensions(),
+            **self._mechanisms(),
         }
 
-    def _mla_dimensions(self) -> dict[str, int]:
-        if self.mla is None:
-            return {}
-        mla = self.mla
-        queries = self.heads * (mla.nope + mla.rope)
-        return {
-            "q_lora": mla.q_lora,
-            "lora_queries": queries if mla.q_lora else 0,
-            "direct_queries": 0 if mla.q_lora else queries,
-            "kv_lora": mla.kv_lora,
-            "kv_row": mla.kv_lora + mla.rope,
-            "nope": mla.nope,
-            "mla_value": mla.value,
-            "mla_mixed": self.heads * mla.value,
-        }
-
-    def _recurrent_dimensions(self) -> dict[str, int]:
-        if self.recurrent is None:
-            return {}
-        state = self.recurrent
-        both = state.groups * state.state
-        return {
-            "conv_kernel": state.conv_kernel,
-            "inner": state.inner,
-            "state": state.state,
-            "groups": state.groups,
-            "inner_group": state.inner // max(state.groups, 1),
-            "conv_channels": state.inner + 2 * both,
-            "mamba_in": 2 * state.inner + 2 * both + state.heads,
-            "time_heads": state.heads,
-            "time_heads_twice": 2 * state.heads,
-        }
+    def _mechanisms(self) -> dict[str, int]:
+        """The lengths that come of what the model has besides plain attention."""
+        found: dict[str, int] = {}
+        if self.mla:
+            found |= self.mla.dimensions(self.heads)
+        if self.recurrent:
+            found |= self.recurrent.dimensions()
+        if self.kda:
+            found |= self.kda.dimensions(self.heads)
+        if self.indexer:
+            found |= self.indexer.dimensions()
+        if self.streams:
+            found |= self.streams.dimensions(self.d_model)
+        if self.compression:
+            found |= self.compression.dimensions(self.heads, self.key_length)
+        if self.lookup:
+            found |= self.lookup.dimensions()
+        return found

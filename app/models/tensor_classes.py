@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from typing import Literal
 
-TensorClass = Literal["embedding", "head", "attention", "norm", "router", "shared", "dense", "experts"]
+TensorClass = Literal["embedding", "lookup", "head", "attention", "norm", "router", "shared", "dense", "experts"]
 
 _STEMS: dict[str, TensorClass] = {
     "ffn_gate_inp": "router",
@@ -21,7 +21,8 @@ _STEMS: dict[str, TensorClass] = {
     **dict.fromkeys((f"ffn_{part}_shexp" for part in ("gate", "up", "down")), "shared"),
     **dict.fromkeys((f"ffn_{part}" for part in ("gate", "up", "down")), "dense"),
 }
-_BLOCK = re.compile(r"blk\.(\d{1,4})\.([^.]+)(\.\d+)?\.")
+_OUTSIDE: dict[str, TensorClass] = {"token_embd.weight": "embedding", "per_layer_token_embd.weight": "lookup"}
+_BLOCK = re.compile(r"blk\.(\d{1,4})\.([^.]+)(\.\d+)?(?:\.|$)")
 _NORM = re.compile(r"norm(_\d)?$")
 
 
@@ -30,11 +31,11 @@ def place_of(name: str) -> tuple[int | None, TensorClass]:
     """The layer a tensor belongs to (None: to the whole model) and what it is for.
 
     What is in a layer and unknown counts as attention: resident on the fast device, never an expert. What is
-    outside the layers and not the embedding is read for every token like the head.
+    outside the layers and no table of rows is read for every token like the head.
     """
     match = _BLOCK.match(name)
     if match is None:
-        return None, "embedding" if name == "token_embd.weight" else "head"
+        return None, _OUTSIDE.get(name, "head")
     layer, stem = int(match[1]), match[2]
     if match[3] and stem in ("ffn_gate", "ffn_up", "ffn_down"):
         return layer, "experts"  # one tensor per expert, as Mixtral's first conversions have it

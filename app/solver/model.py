@@ -31,6 +31,9 @@ class LayerShape:
     """Elements of one head's value; 0 where only keys are kept (MLA)."""
     state_bytes: int = 0
     """Recurrent state of one sequence."""
+    index_length: int = 0
+    """Elements that the layer caches for every token of the context besides: an indexer's keys, compressed rows.
+    They have the type of the keys."""
 
     @property
     def resident_bytes(self) -> int:
@@ -72,6 +75,8 @@ class ModelShape:
     quantization: str
     """The file's own words, such as `MXFP4 MoE`, or its dominant type."""
     split_count: int = 1
+    lookup_bytes: int = 0
+    """Tables of which a few rows are read for each token (per-layer embeddings); llama.cpp keeps them on the host."""
 
     @property
     def is_moe(self) -> bool:

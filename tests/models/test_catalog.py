@@ -28,8 +28,8 @@ def test_a_preset_loads_and_names_its_sources(name: str) -> None:
 
 
 def test_the_catalogue_is_large() -> None:
-    assert len(model_names()) > 60
-    assert {find_spec(name).architecture for name in model_names()} == set(ARCHITECTURES)
+    assert len(model_names()) > 100
+    assert {find_spec(name).architecture for name in model_names()} == set(ARCHITECTURES) - {"granitemoe"}
 
 
 def test_an_unknown_name_tells_what_is_alike() -> None:

@@ -39,6 +39,7 @@ OWN_MIXTURES = {
     "qwen3.5-122b-a10b:Q4_K_M:71.73", "qwen3.5-35b-a3b:IQ4_XS:16.5", "qwen3.5-35b-a3b:Q2_K:11.76",
     "qwen3.5-35b-a3b:Q5_K_M:24.45", "qwen3.5-35b-a3b:Q5_K_M:24.76", "qwen3.5-397b-a17b:Q6_K:319.21",
     "qwen3.6-27b:Q4_K_M:15.94", "qwen3.6-35b-a3b:IQ4_XS:16.95", "qwen3.6-35b-a3b:Q4_K_M:22.28",
+    "glm-5.1:Q4_K_M:435.19", "laguna-s-2.1:Q6_K:99.6515",
 }  # fmt: skip
 
 

@@ -1,0 +1,126 @@
+"""Architectures of plain attention, with keys and values for groups of heads."""
+
+from __future__ import annotations
+
+from app.models.blueprints.rows import (
+    AROUND,
+    ATTENTION,
+    BLOCK_INDEXER,
+    DENSE,
+    EXPERTS,
+    FFN_NORM,
+    GATED_SHARED,
+    NEXTN,
+    OUT,
+    QK_NORM,
+    QKV,
+    QKV_BIAS,
+    ROUTER_BIAS,
+    SHARED,
+    SIGMOID,
+    WIDE_QK_NORM,
+    Blueprint,
+    biases,
+    norms,
+    outside,
+)
+
+GROUPED: dict[str, Blueprint] = {
+    "bailingmoe2": Blueprint(
+        every=norms("attn_norm", "ffn_norm"),
+        full=(("attn_qkv.weight", ("d_model", "fused_qkv")), OUT, *QK_NORM),
+        dense=DENSE,
+        moe=(*EXPERTS, ROUTER_BIAS, *SHARED),
+        outside=outside(),
+        metadata=SIGMOID,
+    ),
+    "dots1": Blueprint(
+        full=(*ATTENTION, *QK_NORM, *FFN_NORM),
+        dense=DENSE,
+        moe=(*EXPERTS, ROUTER_BIAS, *SHARED),
+        outside=outside(),
+        metadata=SIGMOID,
+    ),
+    "ernie4_5-moe": Blueprint(
+        full=(*ATTENTION, *FFN_NORM),
+        dense=DENSE,
+        moe=(*EXPERTS, ROUTER_BIAS, *SHARED),
+        outside=outside(),
+    ),
+    "glm4moe": Blueprint(
+        every=AROUND,
+        full=(*QKV, *QKV_BIAS, OUT),
+        dense=DENSE,
+        moe=(*EXPERTS, ROUTER_BIAS, *SHARED),
+        nextn=NEXTN,
+        outside=outside(),
+    ),
+    "granitemoe": Blueprint(
+        full=(*ATTENTION, *FFN_NORM),
+        moe=(*EXPERTS, *SHARED),
+        outside=outside(),
+        metadata={"logit_scale": 6.0},
+    ),
+    "grok": Blueprint(
+        full=(*ATTENTION, *norms("attn_output_norm", "ffn_norm", "post_ffw_norm")),
+        moe=(*DENSE, *EXPERTS),
+        outside=outside(),
+    ),
+    "hunyuan-moe": Blueprint(
+        full=(*ATTENTION, *QK_NORM, *FFN_NORM),
+        moe=(*EXPERTS, *SHARED),
+        outside=outside(),
+    ),
+    "hy_v3": Blueprint(
+        full=(*ATTENTION, *QK_NORM, *FFN_NORM),
+        dense=DENSE,
+        moe=(*EXPERTS, ("exp_probs_b", ("experts",)), *SHARED),
+        nextn=NEXTN,
+        outside=outside(),
+    ),
+    "llama": Blueprint(
+        full=(*ATTENTION, *FFN_NORM),
+        dense=DENSE,
+        moe=EXPERTS,
+        outside=outside(),
+    ),
+    "minimax-m2": Blueprint(
+        full=(*ATTENTION, *WIDE_QK_NORM, *FFN_NORM),
+        moe=(*EXPERTS, ROUTER_BIAS),
+        outside=outside(),
+        metadata=SIGMOID,
+    ),
+    "minimax-m3": Blueprint(
+        full=(*ATTENTION, *QK_NORM, *FFN_NORM),
+        dense=DENSE,
+        moe=(*EXPERTS, ROUTER_BIAS, *SHARED, *BLOCK_INDEXER),
+        outside=outside(),
+        metadata=SIGMOID,
+    ),
+    "mistral3": Blueprint(full=(*ATTENTION, *FFN_NORM), dense=DENSE, moe=(*EXPERTS, *SHARED), outside=outside()),
+    "olmoe": Blueprint(full=(*ATTENTION, *WIDE_QK_NORM, *FFN_NORM), moe=EXPERTS, outside=outside()),
+    "phimoe": Blueprint(
+        full=(
+            *ATTENTION,
+            *QKV_BIAS,
+            *biases(attn_norm="d_model", attn_output="d_model", ffn_norm="d_model"),
+            *FFN_NORM,
+        ),
+        moe=EXPERTS,
+        outside=(*outside(), *biases(output_norm="d_model", output="vocabulary")),
+    ),
+    "qwen2": Blueprint(full=(*ATTENTION, *QKV_BIAS), dense=(*FFN_NORM, *DENSE), outside=outside()),
+    "qwen2moe": Blueprint(
+        full=(*ATTENTION, *QKV_BIAS, *FFN_NORM),
+        moe=(*EXPERTS, *GATED_SHARED),
+        outside=outside(),
+    ),
+    "qwen3": Blueprint(full=(*ATTENTION, *QK_NORM, *FFN_NORM), dense=DENSE, outside=outside()),
+    "qwen3moe": Blueprint(full=(*ATTENTION, *QK_NORM, *FFN_NORM), moe=EXPERTS, outside=outside()),
+    "qwen3vlmoe": Blueprint(
+        full=(*ATTENTION, *QK_NORM, *FFN_NORM),
+        moe=EXPERTS,
+        outside=outside(),
+        metadata={"rope.dimension_sections": (24, 20, 20, 0), "n_deepstack_layers": 3},
+    ),
+}
