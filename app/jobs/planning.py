@@ -13,6 +13,7 @@ from app.models.shape import shape_of
 from app.runtimes.assumed import assumed_engine
 from app.runtimes.base import Command, Engine
 from app.runtimes.registry import bounded_by_engine, engine_at, find_engines, machine_with_remotes, runtimes
+from app.solver.coefficients import Coefficients
 from app.solver.model import KvType, ModelShape, Policy, Workload
 from app.solver.plan import DeviceMemory, Plan
 from app.solver.scene import Scene
@@ -66,6 +67,10 @@ class PlannedRun:
     """Whether the engine itself was asked for the memory of this plan."""
     launchable: bool = True
     """Whether this can be run here: the model's file is there, and the machine is this one."""
+    policy: Policy = field(default_factory=Policy)
+    """What the person decided, in the solver's words: with it the solver can be asked again."""
+    coefficients: Coefficients = field(default_factory=shipped_coefficients)
+    """The constants that the plan was reckoned with."""
 
 
 def make_plan(
@@ -95,7 +100,7 @@ def make_plan(
     if note := _unseen_gpus(machine, engine):
         plan = replace(plan, notes=(*plan.notes, note))
     command = runtimes()[engine.runtime].command(plan, engine, port=request.port or _free_port())
-    return PlannedRun(request, machine, shape, engine, plan, command, checked, launchable)
+    return PlannedRun(request, machine, shape, engine, plan, command, checked, launchable, policy, scene.coefficients)
 
 
 def find_model(model: str) -> ModelShape:
