@@ -1,13 +1,16 @@
-"""The speed model's constants as they ship: `presets/devices/speed.toml`, read and checked."""
+"""The speed model's constants as they ship: `presets/devices/speed*.toml`, read and checked."""
 
 from __future__ import annotations
 
 import tomllib
 from functools import cache
+from pathlib import Path
 
 from app.errors import MoetuneError
 from app.resources import PRESETS
 from app.solver.coefficients import Coefficient, Coefficients
+
+_FILES = ("speed.toml", "speed_prefill.toml")
 
 
 @cache
@@ -15,9 +18,18 @@ def shipped_coefficients() -> Coefficients:
     """The constants that were fitted to published measurements.
 
     Raises:
-        MoetuneError: the preset is damaged.
+        MoetuneError: a preset is damaged.
     """
-    path = PRESETS / "devices" / "speed.toml"
+    values: dict[str, Coefficient] = {}
+    ranges: dict[str, tuple[float, float]] = {}
+    for name in _FILES:
+        one = _read(PRESETS / "devices" / name)
+        values.update(one.values)
+        ranges.update(one.ranges)
+    return Coefficients(values, ranges)
+
+
+def _read(path: Path) -> Coefficients:
     try:
         with path.open("rb") as file:
             data = tomllib.load(file)

@@ -80,6 +80,8 @@ class KtParameters:
     chunked_prefill: int
     """`--chunked-prefill-size`, tokens."""
     tensor_parallel: int = 1
+    gpu_prefill_tokens: int = 0
+    """`--kt-gpu-prefill-token-threshold`: prompts as long are computed layer by layer on the GPU; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.solver.decode import decode_costs, read_bandwidth
 from app.solver.explain import terms_of
 from app.solver.plan import Parameters, Placement, Prediction
+from app.solver.prefill import prefill_costs, tokens_together
 from app.solver.scene import Scene, total_ms
 from detectors.facts import Basis
 
@@ -57,3 +58,24 @@ def predict_decode(
     low, high = scene.coefficients.ranges[f"decode.{placement_class(scene, placement)}"]
     weakest = worst_basis(*(term.basis for term in terms))
     return Prediction(speed, speed * low, speed * high, weakest, context, terms, batch)
+
+
+def predict_prefill(
+    scene: Scene, placement: Placement, parameters: Parameters, *, prompt_tokens: int, depth: int = 0
+) -> Prediction:
+    """Speed of a prompt as its mean, with its range and its breakdown.
+
+    Args:
+        scene: model, machine, constants.
+        placement: what is where.
+        parameters: ubatch, threads, KV type, op-offload.
+        prompt_tokens: length of the prompt.
+        depth: tokens that are in the cache before it.
+    """
+    costs = prefill_costs(scene, placement, parameters, prompt_tokens=prompt_tokens, depth=depth)
+    terms = terms_of(scene, placement, costs, context=depth + prompt_tokens, batch=1)
+    speed = 1000.0 / total_ms(costs, scene.coefficients)
+    low, high = scene.coefficients.ranges[f"prefill.{placement_class(scene, placement)}"]
+    weakest = worst_basis(*(term.basis for term in terms))
+    together = round(tokens_together(parameters, prompt_tokens))
+    return Prediction(speed, speed * low, speed * high, weakest, depth + prompt_tokens, terms, together)
