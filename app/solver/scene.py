@@ -11,12 +11,27 @@ from detectors.facts import Machine
 
 
 @dataclass(frozen=True, slots=True)
+class Engine:
+    """Which program computes, as far as that changes how fast. Empty: not known, taken as a recent llama.cpp."""
+
+    runtime: str = "llama.cpp"
+    """`llama.cpp`, `ik_llama.cpp`, `ktransformers`."""
+    backend: str = ""
+    """Of the GPUs: `cuda`, `rocm`, `vulkan`, `sycl`, `metal`; `cpu` for a build without any."""
+    driver: str = ""
+    """Of Vulkan: `radv`, `amdvlk`, or `mesa` with its version."""
+    built: str = ""
+    """Date of the build, ISO; a year, a month or a day."""
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """A model on a machine, with the constants to reckon with."""
 
     machine: Machine
     shape: ModelShape
     coefficients: Coefficients
+    engine: Engine = Engine()
 
 
 class Cost(NamedTuple):
