@@ -23,7 +23,8 @@ examples:
 exit codes: 0 done, 1 failed, 2 usage, 3 model, 4 does not fit, 5 no engine, 6 engine failed,
   7 port in use, 8 build failed, 9 busy, 130 interrupted; check: 0 ready, 1 costs, 2 blocks"""
 
-_KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+_KV_TYPES = ("auto", "f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+_RUNTIMES = ("llama.cpp", "ktransformers", "any")
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -58,6 +59,25 @@ def _positive(text: str) -> int:
     if value < 1:
         raise ValueError(f"{text!r} must be 1 or more")
     return value
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no speed: give tokens per second, such as 10")
+    return value
+
+
+def _change(text: str) -> str:
+    name, separator, value = text.partition("=")
+    if not (separator and name and value):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: write changes as NAME=VALUE, such as ram=192, after the model and the other options"
+        )
+    return text
 
 
 def _port(text: str) -> int:
@@ -102,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(add("check", "What is this machine, and what is wrong with it?"))
     plan = add("plan", "Where should everything go, how fast will it be, and why?")
     _add_planning(plan)
+    _add_questions(plan)
     _add_host(plan)
     _add_json(plan)
     _add_run(add("run", "Start a model with its best plan, and watch it live."))
@@ -150,18 +171,42 @@ def _add_planning(parser: argparse.ArgumentParser) -> None:
     work.add_argument(
         "--parallel", type=_typed(_positive), default=1, metavar="N", help="sequences at once (default 1)"
     )
+    work.add_argument("--prompt-tokens", type=_typed(_positive), default=1024, metavar="N",
+                      help="tokens of a usual prompt (default 1K)")  # fmt: skip
+    work.add_argument("--output-tokens", type=_typed(_positive), default=512, metavar="N",
+                      help="tokens of a usual answer (default 512)")  # fmt: skip
+    work.add_argument("--objective", choices=("turn", "throughput", "context"), default="turn",
+                      help="what is best: the shortest turn of one user, the most tokens of all users,"
+                      " or the longest context (default turn)")  # fmt: skip
+    work.add_argument("--floor", type=_rate, default=10.0, metavar="T/S",
+                      help="slowest decode that --objective context accepts (default 10 t/s)")  # fmt: skip
     choice = parser.add_argument_group("choices (what is left open is chosen)")
     choice.add_argument("--devices", type=_names, default=(), metavar="A,B", help="only these, by the engine's names")
     choice.add_argument("--limit", type=_limit, action="append", default=[], metavar="DEVICE=SIZE",
                         help="use at most SIZE of a device; may be repeated")  # fmt: skip
     choice.add_argument("--reserve", type=_typed(parse_bytes), metavar="SIZE", help="leave SIZE free on every device")
-    choice.add_argument("--kv-type", choices=_KV_TYPES, default="f16", help="type of the KV cache (default f16)")
+    choice.add_argument("--kv-type", choices=_KV_TYPES, default="auto",
+                        help="type of the KV cache (default auto: f16, or q8_0 where that pays)")  # fmt: skip
     choice.add_argument("--ubatch", type=_typed(_positive), metavar="N", help="tokens per physical batch")
+    choice.add_argument("--load-mode", choices=("mmap", "none"),
+                        help="map the file, or copy it into memory (which a GPU can read faster)")  # fmt: skip
+    choice.add_argument("--runtime", choices=_RUNTIMES,
+                        help="what is to run it (default: llama.cpp, and KTransformers where it is there)")  # fmt: skip
     choice.add_argument("--threads", type=_typed(_positive), metavar="N", help="CPU threads (default: physical cores)")
     choice.add_argument("--engine", metavar="PATH", help="the llama-server to use, or `embedded`")
     choice.add_argument("--rpc", type=_endpoints, default=(), metavar="HOST:PORT,...",
                         help="RPC servers whose devices count as devices")  # fmt: skip
     parser.add_argument("--port", type=_typed(_port), default=8080, help="port of the engine (default 8080; 0: any)")
+
+
+def _add_questions(parser: argparse.ArgumentParser) -> None:
+    asked = parser.add_argument_group("questions")
+    asked.add_argument("--explain", nargs="?", const="decode", metavar="TERM",
+                       help="how a number came about: decode, prefill, memory, kv, ubatch ..., `list` for all names"
+                       " (default decode)")  # fmt: skip
+    asked.add_argument("--what-if", nargs="+", action="extend", type=_change, default=[], metavar="NAME=VALUE",
+                       help="plan a changed machine too, and compare: gpu='RTX 5090' pcie=5x16 ram=192")  # fmt: skip
+    asked.add_argument("--brief", action="store_true", help="only the answer and the command")
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

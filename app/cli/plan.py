@@ -16,19 +16,29 @@ from app.units import bytes_text, count_text, rate_text
 
 def request_from(arguments: argparse.Namespace) -> PlanRequest:
     """The words of the command line as a request."""
+    runtime: str | None = arguments.runtime
     return PlanRequest(
         model=arguments.model,
-        workload=Workload(context=arguments.context, parallel=arguments.parallel),
+        workload=Workload(
+            context=arguments.context,
+            parallel=arguments.parallel,
+            prompt_tokens=arguments.prompt_tokens,
+            output_tokens=arguments.output_tokens,
+            objective=arguments.objective,
+            floor_tps=arguments.floor,
+        ),
         rpc=arguments.rpc,
         devices=arguments.devices,
         limits=tuple(arguments.limit),
         reserve_bytes=arguments.reserve,
-        kv_type=arguments.kv_type,
+        kv_type=None if arguments.kv_type == "auto" else arguments.kv_type,
         ubatch=arguments.ubatch,
         threads=arguments.threads,
         engine=arguments.engine,
         port=arguments.port,
         capture=getattr(arguments, "capture", None),
+        load_mode=arguments.load_mode,
+        runtimes=("llama.cpp", "ktransformers") if runtime == "any" else (runtime,) if runtime else None,
     )
 
 

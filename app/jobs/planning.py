@@ -50,6 +50,9 @@ class PlanRequest:
     """Where the engine is to answer on 127.0.0.1; 0: any free port."""
     capture: str | None = None
     """A captured machine to plan for in place of this one."""
+    load_mode: str | None = None
+    runtimes: tuple[str, ...] | None = None
+    """`llama.cpp`, `ktransformers`; `None`: llama.cpp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,8 @@ def _policy(request: PlanRequest, machine: Machine, engine: Engine) -> Policy:
         kv_type=request.kv_type,
         ubatch=request.ubatch,
         threads=request.threads,
+        load_mode=request.load_mode,
+        runtimes=request.runtimes or ("llama.cpp",),
     )
 
 
