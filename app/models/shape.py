@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from math import prod
 
 from app.errors import ModelError
 from app.models.families import FAMILIES
@@ -43,7 +44,10 @@ def shape_of(header: GgufHeader) -> ModelShape:
     return ModelShape(
         name=_name(header),
         architecture=architecture,
-        layers=tuple(_layer(classes, memory) for classes, memory in zip(weights, memories, strict=True)),
+        layers=tuple(
+            _layer(classes, elements, memory)
+            for classes, elements, memory in zip(weights, _elements(header.tensors, count), memories, strict=True)
+        ),
         embedding_bytes=outside["embedding"],
         lookup_bytes=outside["lookup"],
         head_bytes=outside["head"] + (outside["embedding"] if tied else 0),
@@ -95,6 +99,16 @@ def _bytes_by_class(
     return weights, outside
 
 
+def _elements(tensors: Sequence[TensorInfo], count: int) -> list[tuple[int, int]]:
+    """Elements of each layer of the trunk: of the routed experts, and of everything else."""
+    found = [[0, 0] for _ in range(count)]
+    for tensor in tensors:
+        layer, purpose = place_of(tensor.name)
+        if layer is not None and layer < count:
+            found[layer][purpose != "experts"] += prod(tensor.shape)
+    return [(experts, resident) for experts, resident in found]
+
+
 def _check_complete(header: GgufHeader, weights: Sequence[Counter[TensorClass]], outside: Counter[TensorClass]) -> None:
     bare = [str(index) for index, classes in enumerate(weights) if not classes]
     missing = f"no tensors of layer {bare[0]}" if bare else "" if outside["embedding"] else "no token_embd.weight"
@@ -105,7 +119,7 @@ def _check_complete(header: GgufHeader, weights: Sequence[Counter[TensorClass]],
         )
 
 
-def _layer(classes: Counter[TensorClass], memory: LayerMemory) -> LayerShape:
+def _layer(classes: Counter[TensorClass], elements: tuple[int, int], memory: LayerMemory) -> LayerShape:
     return LayerShape(
         attention_bytes=classes["attention"],
         norm_bytes=classes["norm"],
@@ -119,6 +133,8 @@ def _layer(classes: Counter[TensorClass], memory: LayerMemory) -> LayerShape:
         value_length=memory.value_length,
         state_bytes=memory.state_bytes,
         index_length=memory.index_length,
+        resident_weights=elements[1],
+        expert_weights=elements[0],
     )
 
 

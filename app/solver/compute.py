@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 from app.solver.plan import Parameters
-from app.solver.scene import Scene
+from app.solver.scene import Engine, Scene
 from detectors.facts import Basis, Cpu, Device, Machine
 
 GpuFamily = Literal["cuda", "hip", "vulkan"]
 """Whose matrix kernels compute: constants differ by these."""
+
+_FAMILIES: dict[str, GpuFamily] = {
+    "cuda": "cuda", "rocm": "hip", "vulkan": "vulkan", "sycl": "vulkan", "metal": "vulkan",
+}  # fmt: skip
 
 UNKNOWN_DISCRETE_TFLOPS = 40.0
 """Dense FP16 of a card of which nothing is known: between an RTX 3060 (26) and an RX 7800 XT (75). judgement."""
@@ -32,16 +36,12 @@ PLAIN_KERNEL_SHARE = 0.3
 """What llama.cpp's kernels for weights in their plain layout reach of that."""
 
 
-def gpu_family(device: Device, parameters: Parameters) -> GpuFamily:
-    """The family of matrix kernels: what the engine says it computes with, else what the maker's backend is."""
-    backend = parameters.backend.lower()
-    if "vulkan" in backend or "radv" in backend or "amdvlk" in backend:
-        return "vulkan"
-    if "rocm" in backend or "hip" in backend:
-        return "hip"
-    if "cuda" in backend or device.vendor.upper().startswith("NVIDIA"):
-        return "cuda"
-    return "hip" if device.vendor.upper().startswith(("AMD", "ADVANCED")) else "vulkan"
+def gpu_family(device: Device, engine: Engine) -> GpuFamily:
+    """The family of matrix kernels: what the engine computes with, else what the maker's own backend is."""
+    if engine.backend in _FAMILIES:
+        return _FAMILIES[engine.backend]
+    vendor = device.vendor.upper()
+    return "cuda" if vendor.startswith("NVIDIA") else "hip" if vendor.startswith(("AMD", "ADVANCED")) else "vulkan"
 
 
 def gpu_tflops(device: Device) -> tuple[float, Basis]:
@@ -51,12 +51,12 @@ def gpu_tflops(device: Device) -> tuple[float, Basis]:
     return (UNKNOWN_INTEGRATED_TFLOPS if device.kind == "igpu" else UNKNOWN_DISCRETE_TFLOPS), "estimated"
 
 
-def cpu_tflops(cpu: Cpu | None, parameters: Parameters) -> float:
+def cpu_tflops(cpu: Cpu | None, parameters: Parameters, engine: Engine) -> float:
     """TFLOP/s of the threads that compute a prompt."""
     per_thread = AVX2_THREAD_TFLOPS
     if cpu is not None and "avx512f" in cpu.isa:
         per_thread = AVX512_AMD_THREAD_TFLOPS if "AMD" in cpu.vendor.upper() else AVX512_INTEL_THREAD_TFLOPS
-    interleaved = parameters.engine == "ik_llama.cpp" or parameters.no_host or parameters.kt is not None
+    interleaved = engine.runtime == "ik_llama.cpp" or parameters.no_host or parameters.kt is not None
     threads = parameters.kt.cpu_threads if parameters.kt is not None else parameters.threads_batch
     return per_thread * max(1, threads) * (1.0 if interleaved else PLAIN_KERNEL_SHARE)
 

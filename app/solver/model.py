@@ -35,6 +35,11 @@ class LayerShape:
     """Elements that the layer caches for every token of the context besides: an indexer's keys, compressed rows.
     They have the type of the keys."""
 
+    resident_weights: int = 0
+    """Elements of everything but the routed experts: what a prompt multiplies; 0 where only the bytes are known."""
+    expert_weights: int = 0
+    """Elements of all routed experts of the layer together; 0 where only the bytes are known."""
+
     @property
     def resident_bytes(self) -> int:
         """Everything but the routed experts: what follows the attention device."""

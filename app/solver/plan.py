@@ -112,10 +112,6 @@ class Parameters:
     """Most bytes of the server's prompt cache in RAM; `None`: the engine's own default."""
     kt: KtParameters | None = None
     """For KTransformers; `None`: llama.cpp."""
-    backend: str = ""
-    """The engine's own words for what computes on the GPUs: `CUDA`, `ROCm`, `Vulkan` ...; empty: the maker's own."""
-    engine: str = ""
-    """`ik_llama.cpp` for that fork, whose CPU kernels and threshold for copying experts differ; empty: llama.cpp."""
 
 
 @dataclass(frozen=True, slots=True)

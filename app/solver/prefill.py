@@ -46,7 +46,7 @@ def prefill_costs(
         layers = [shape.layers[i] for i in placement.attention_layers(device_id)]
         resident = sum(layer.resident_bytes for layer in layers)
         attention = sum(attention_flops(layer, shape, seen, tokens) for layer in layers) / 1e9
-        giga = resident * 8 / BITS_PER_RESIDENT_WEIGHT / 1e9
+        giga = sum(resident_weights(layer) for layer in layers) / 1e9
         costs.extend(_multiplying(scene, "attention", device, parameters, giga, resident, tokens))
         costs.append(_attending(scene, device, parameters, attention, _is_latent(layers)))
     costs.extend(_experts(scene, placement, parameters, tokens))
@@ -70,13 +70,25 @@ def attention_flops(layer: LayerShape, shape: ModelShape, seen: float, tokens: f
     return 2.0 * shape.heads * (layer.key_length + (layer.value_length or layer.key_length)) * seen
 
 
+def resident_weights(layer: LayerShape) -> float:
+    """Weights that every token is multiplied with in that layer, routed experts aside."""
+    return layer.resident_weights or layer.resident_bytes * 8 / BITS_PER_RESIDENT_WEIGHT
+
+
+def expert_weights(layer: LayerShape, shape: ModelShape) -> float:
+    """Weights of the routed experts that one token is multiplied with in that layer."""
+    if layer.expert_weights:
+        return layer.expert_weights * shape.expert_used / shape.expert_count
+    return shape.expert_used * 3 * shape.d_model * shape.expert_ff if layer.expert_bytes else 0.0
+
+
 def streams(scene: Scene, placement: Placement, parameters: Parameters, owner: Device, tokens: float) -> Device | None:
     """The GPU that experts of `owner` are copied to for a batch of that many tokens, or `None`: they stay."""
     if not is_host_cpu(owner) or owner.kind == "remote" or parameters.no_host or not parameters.op_offload:
         return None
     shape = scene.shape
     enough: float = OFFLOAD_TOKENS
-    if parameters.engine == "ik_llama.cpp" and shape.expert_used:
+    if scene.engine.runtime == "ik_llama.cpp" and shape.expert_used:
         enough *= shape.expert_count / shape.expert_used
     if parameters.kt is not None:
         enough = parameters.kt.gpu_prefill_tokens or float("inf")
@@ -128,13 +140,13 @@ def _multiplying(
     """`giga` weights (1e9) for each token, read from `size` bytes once for all `tokens`."""
     reads = size / read_bandwidth(device)[0] / 1e6 / tokens
     if is_host_cpu(device):
-        rate = cpu_tflops(scene.machine.cpu, parameters)
+        rate = cpu_tflops(scene.machine.cpu, parameters, scene.engine)
         constant = "prefill_cpu_experts" if part == "experts" else "prefill_cpu_dense"
         return [
             Cost(part, device.id, constant, 2 * giga / rate),
             Cost(part, device.id, "prefill_cpu_reads", reads),
         ]
-    family = gpu_family(device, parameters)
+    family = gpu_family(device, scene.engine)
     constant = f"prefill_experts_{family}" if part == "experts" else f"prefill_dense_{family}"
     return [
         Cost(part, device.id, constant, 2 * giga / gpu_tflops(device)[0]),
@@ -144,10 +156,12 @@ def _multiplying(
 
 def _attending(scene: Scene, device: Device, parameters: Parameters, gigaflops: float, latent: bool) -> Cost:
     if is_host_cpu(device):
-        rate = cpu_tflops(scene.machine.cpu, parameters)
+        rate = cpu_tflops(scene.machine.cpu, parameters, scene.engine)
         return Cost("kv", device.id, "prefill_cpu_attention", gigaflops / rate)
     kind = "mla" if latent else "attention"
-    return Cost("kv", device.id, f"prefill_{kind}_{gpu_family(device, parameters)}", gigaflops / gpu_tflops(device)[0])
+    return Cost(
+        "kv", device.id, f"prefill_{kind}_{gpu_family(device, scene.engine)}", gigaflops / gpu_tflops(device)[0]
+    )
 
 
 def _experts(scene: Scene, placement: Placement, parameters: Parameters, tokens: float) -> list[Cost]:
@@ -160,7 +174,7 @@ def _experts(scene: Scene, placement: Placement, parameters: Parameters, tokens:
             continue
         owner = scene.machine.device(device_id)
         touched = sum(shape.layers[i].expert_bytes for i in owned) * share
-        giga = len(owned) * shape.expert_used * 3 * shape.d_model * shape.expert_ff / 1e9
+        giga = sum(expert_weights(shape.layers[i], shape) for i in owned) / 1e9
         target = streams(scene, placement, parameters, owner, tokens)
         if target is not None:
             gbps = link_gbps(scene.machine, owner.id, target.id)[0]

@@ -308,6 +308,7 @@ def shape_of(cells: Cells) -> ModelShape | None:
             attention_bytes=int(rest_b * 1e9 * rbpw / 8 / L), norm_bytes=0, router_bytes=0, shared_bytes=0, dense_bytes=0,
             expert_bytes=int(routed * 1e9 * ebpw / 8 / moe) if has and moe else 0, kind=kind,
             kv_heads=int(heads) if kind in ("full", "swa") else 0, key_length=int(kl), value_length=0 if row["mla_kv_lora"] else int(vl),
-            state_bytes=state if kind == "recurrent" else 0))  # fmt: skip
+            state_bytes=state if kind == "recurrent" else 0,
+            resident_weights=int(rest_b * 1e9 / L), expert_weights=int(routed * 1e9 / moe) if has and moe else 0))  # fmt: skip
     return ModelShape(row["id"], row["gguf_arch"], tuple(layers), int(head_b * 1e9 * rbpw / 8), int(head_b * 1e9 * rbpw / 8), tied, int(f("vocab")), int(f("d_model")),
                       int(f("n_head")), int(f("n_expert")), int(f("n_expert_used")), int(f("d_ff_expert")), int(f("swa_window")), int(f("max_ctx")), int(file or 0), quant)  # fmt: skip
