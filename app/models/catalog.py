@@ -71,27 +71,47 @@ def model_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 
 
+def preset_names() -> dict[str, tuple[str, ...]]:
+    """Each preset's id, title and aliases, by id."""
+    found = {}
+    for name in model_names():
+        with (_FOLDER / f"{name}.toml").open("rb") as file:
+            data = tomllib.load(file)
+        found[name] = (name, str(data.get("name", name)), *_aliases(_FOLDER / f"{name}.toml", data))
+    return found
+
+
 def is_described(name: str) -> bool:
-    """Whether `find_spec` would look in a preset for this: an id, alone or with `:` and a quantization."""
-    return name.partition(":")[0] in model_names()
+    """Whether this is the name of a described model, however it is written, and not the path of a file."""
+    return _preset_of(name) is not None
 
 
 def find_spec(name: str) -> ModelSpec:
-    """A described model by its id, such as `demo` or `gpt-oss-20b`, or `qwen3-235b-a22b:Q6_K` for another quantization.
+    """A described model by its name: its id (`qwen3-235b-a22b`, `qwen3-235b-a22b:Q6_K`) or what people call it.
 
     Raises:
         UsageError: there is none of that name, or no such quantization; the hint names what there is.
         ModelError: its preset is damaged.
     """
-    model, _, quantization = name.partition(":")
-    names = model_names()
-    if model not in names:
-        raise UsageError(f"There is no model preset {model!r}", hint=_alike(model, names))
-    spec = load_spec(_FOLDER / f"{model}.toml")
+    found = _preset_of(name)
+    if found is None:
+        raise UsageError(f"There is no model preset {name!r}", hint=_alike(name.partition(":")[0], model_names()))
+    spec = load_spec(_FOLDER / f"{found[0]}.toml")
+    quantization = found[1]
     if not quantization:
         return spec
     chosen = mixture(quantization)
     return replace(spec, quantization=next(key for key, value in MIXTURES.items() if value is chosen))
+
+
+def _preset_of(words: str) -> tuple[str, str | None] | None:
+    """The id of a preset and the words on the quantization."""
+    from app.models.names import find_model_name, is_path  # which read all presets; an id needs none of it
+
+    model, _, quantization = words.partition(":")
+    if model in model_names():
+        return model, quantization or None
+    return None if is_path(words) else find_model_name(words)
 
 
 def _alike(model: str, names: tuple[str, ...]) -> str:
@@ -123,8 +143,9 @@ def _refused(path: Path, why: str) -> ModelError:
 
 
 def _spec(path: Path, data: dict[str, Any]) -> ModelSpec:
-    _check_names(path, "", data, {*_TOP, *_NEEDED}, {*_TABLES, "source"})
+    _check_names(path, "", data, {*_TOP, *_NEEDED}, {*_TABLES, "source", "aliases"})
     values: dict[str, Any] = {key: _typed(path, "", key, data[key], kind) for key, kind in _TOP.items()}
+    values["aliases"] = _aliases(path, data)
     sources = {}
     for table in (name for name in _TABLES if name in data):
         needed, allowed = _TABLES[table]
@@ -138,6 +159,13 @@ def _spec(path: Path, data: dict[str, Any]) -> ModelSpec:
         }
         values |= {table: _GROUPS[table](**found)} if table in _GROUPS else found
     return ModelSpec(**values, sources=sources)
+
+
+def _aliases(path: Path, data: Mapping[str, Any]) -> tuple[str, ...]:
+    found = data.get("aliases", [])
+    if not isinstance(found, list) or not all(isinstance(name, str) and name for name in found):
+        raise _refused(path, f"aliases is {found!r}, not a list of names")
+    return tuple(found)
 
 
 def _table(path: Path, data: Mapping[str, Any], name: str) -> dict[str, Any]:

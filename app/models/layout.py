@@ -42,7 +42,7 @@ def lay_out(metadata: Mapping[str, object], plans: Sequence[TensorPlan]) -> Layo
     placed: list[tuple[TensorPlan, int, int]] = []
     for plan in plans:
         kind = TYPES_BY_NAME[plan.type_name]
-        size = kind.row_bytes(math.prod(plan.shape))
+        size = bytes_of(plan)
         shape = struct.pack(f"<I{len(plan.shape)}Q", len(plan.shape), *plan.shape)
         rows.append(_text(plan.name) + shape + struct.pack("<IQ", kind.number, offset))
         placed.append((plan, offset, size))
@@ -58,13 +58,19 @@ def lay_out(metadata: Mapping[str, object], plans: Sequence[TensorPlan]) -> Layo
 def planned_header(spec: ModelSpec) -> GgufHeader:
     """The header that a file of this spec would have, without a file: for models that are not downloaded.
 
+    Nothing is encoded, so tensors have sizes and no places.
+
     Raises:
         UsageError: the architecture's tensors are not described.
     """
-    metadata = metadata_of(spec)
-    layout = lay_out(metadata, tensors_of(spec))
-    path = Path(f"{spec.id}.gguf")
-    return GgufHeader(path, VERSION, metadata, layout.tensors, len(layout.header), layout.file_bytes, ())
+    tensors = tuple(TensorInfo(plan.name, plan.type_name, plan.shape, 0, bytes_of(plan)) for plan in tensors_of(spec))
+    size = sum(_aligned(tensor.bytes) for tensor in tensors)
+    return GgufHeader(Path(f"{spec.id}.gguf"), VERSION, metadata_of(spec), tensors, 0, size, ())
+
+
+def bytes_of(plan: TensorPlan) -> int:
+    """What a tensor takes."""
+    return TYPES_BY_NAME[plan.type_name].row_bytes(math.prod(plan.shape))
 
 
 def _aligned(position: int) -> int:

@@ -81,6 +81,8 @@ class ModelSpec:
     lookup: LookupSpec | None = None
     full_layers: int = 0
     """Layers of the whole model where this describes a slice of it, else 0."""
+    aliases: tuple[str, ...] = ()
+    """More names that people and files use for it; fine-tunes of the same shape are among them."""
     sources: dict[str, str] = field(default_factory=dict)
     """Where the numbers of each table of the preset come from."""
 
