@@ -29,7 +29,7 @@ _QUANTIZATION = re.compile(
     re.VERBOSE,
 )
 _SPLIT_PART = re.compile(r"-\d{5}-of-\d{5}$")
-_PATH = re.compile(r"^[.~]?/|/.*/.*/|\.gguf$")
+_PATH = re.compile(r"^(?:\.{1,2}|~)?/|/.*/.*/|\.gguf$")
 
 
 def find_model_name(words: str) -> tuple[str, str | None] | None:

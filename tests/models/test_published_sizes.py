@@ -6,7 +6,7 @@ import csv
 
 import pytest
 
-from app.models.catalog import find_spec, is_described
+from app.models.catalog import find_spec, model_names
 from app.models.layout import planned_header
 from app.models.quantization import MIXTURES
 from app.units import GIB
@@ -62,7 +62,7 @@ def stated() -> list[tuple[str, float]]:
     return [
         (name, float(row["size_gib"]))
         for name, row in names
-        if is_described(name) and name.partition(":")[2] in MIXTURES and "rounded" not in row["notes"]
+        if row["model_id"] in model_names() and name.partition(":")[2] in MIXTURES and "rounded" not in row["notes"]
     ]
 
 
