@@ -24,7 +24,9 @@ class Term:
     device: str = ""
     coefficient: str = ""
     quantity: float = 0.0
-    """`value` is `quantity` times the coefficient."""
+    """`value` is `quantity` times the coefficient; neither is there where `parts` are."""
+    parts: tuple[Term, ...] = ()
+    """What it is the sum of, where several costs make it up."""
 
 
 @dataclass(frozen=True, slots=True)

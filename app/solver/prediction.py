@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from app.solver.decode import decode_costs, read_bandwidth
-from app.solver.explain import terms_of
+from app.solver.explain import terms_of, worst_basis
 from app.solver.plan import Parameters, Placement, Prediction
 from app.solver.prefill import prefill_costs, tokens_together
 from app.solver.scene import Scene, total_ms
-from detectors.facts import Basis
-
-_BASIS_ORDER: tuple[Basis, ...] = ("measured", "calibrated", "driver", "table", "estimated")
-
-
-def worst_basis(*bases: Basis) -> Basis:
-    """The weakest of several: a sum is known no better than its least known part."""
-    return max(bases, key=_BASIS_ORDER.index)
 
 
 def placement_class(scene: Scene, placement: Placement) -> str:

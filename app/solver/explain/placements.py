@@ -1,4 +1,4 @@
-"""A plan in words: what was placed where, why the others lost, what a person should know about it."""
+"""A placement in words: what is where, why the others lost, what a person should know about it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from app.solver.model import ModelShape, Workload
-from app.solver.plan import Alternative, Placement, Prediction, Term
-from app.solver.scene import Cost, Scene
-from app.units import bytes_text, rate_text
-from detectors.facts import Basis, Machine
+from app.solver.plan import Alternative, Placement, Prediction
+from app.units import bytes_text
+from detectors.facts import Machine
 
 if TYPE_CHECKING:
-    from app.solver.placement import Shortfall
+    from app.solver.budget import Shortfall
 
 
 def placement_text(machine: Machine, placement: Placement, shape: ModelShape) -> str:
@@ -81,47 +80,3 @@ def notes(machine: Machine, shape: ModelShape, placement: Placement, workload: W
         name = machine.device(placement.head).label
         found.append(f"One device is enough: {name} holds it all, and the splits that fit are no faster.")
     return tuple(found)
-
-
-_WORDS = {
-    "attention": ("attention", "weights of every layer"),
-    "head": ("output head", "weights of the output head"),
-    "experts": ("experts", "routed experts that one step touches"),
-    "kv": ("KV cache", "cache"),
-    "layers": ("layers", "what a layer costs whatever its size"),
-    "crossing": ("crossing to", "layers go there and come back"),
-    "RPC": ("RPC", "inputs, graph and logits of each step"),
-}
-
-
-def terms_of(
-    scene: Scene, placement: Placement, costs: Sequence[Cost], *, context: int, batch: int
-) -> tuple[Term, ...]:
-    """Costs as terms in words, milliseconds per token, largest first; costs of one part and device are one term."""
-    found: dict[tuple[str, str], list[Cost]] = {}
-    for cost in costs:
-        found.setdefault((cost.part, cost.device), []).append(cost)
-    terms = [_term(scene, placement, group, context, batch) for group in found.values()]
-    return tuple(sorted(terms, key=lambda term: -term.value))
-
-
-def _term(scene: Scene, placement: Placement, costs: Sequence[Cost], context: int, batch: int) -> Term:
-    first = costs[0]
-    device = scene.machine.device(first.device)
-    name, what = _WORDS.get(first.part, (first.part, first.part))
-    constants = [scene.coefficients.values[cost.coefficient] for cost in costs]
-    value = sum(cost.quantity * one.value for cost, one in zip(costs, constants, strict=True)) / batch
-    basis: Basis = device.bandwidth_basis if first.part in ("attention", "head", "experts", "kv") else "table"
-    why = f"{what}: " + "; ".join(one.why for one in constants)
-    if first.part == "kv":
-        why = f"{what} at {context} tokens: {constants[0].why}"
-    joined = f"{name} {device.label}" if first.part == "crossing" else f"{name} on {device.label}"
-    return Term(joined, value, "ms", why, basis, first.part, first.device, first.coefficient, first.quantity / batch)
-
-
-def speed_text(prediction: Prediction) -> str:
-    """A predicted speed: `44.7 t/s (39 to 50), estimated`."""
-    return (
-        f"{rate_text(prediction.tokens_per_s)} t/s"
-        f" ({rate_text(prediction.low)} to {rate_text(prediction.high)}), {prediction.basis}"
-    )
