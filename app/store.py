@@ -1,4 +1,4 @@
-"""What moetune remembers between runs: measurements of machines and the runs it made, in one SQLite file.
+"""What moetune remembers between runs, in one SQLite file: measurements, calibrations (`app.calibration_store`), runs.
 
 Each function opens the file, does one thing and closes it: it may be called from any thread, and nothing is opened
 before something is to be remembered. Reading from a file that is not there finds nothing, and makes none.
@@ -19,9 +19,9 @@ from app.paths import data_dir, made
 if TYPE_CHECKING:
     import sqlite3
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _BUSY_TIMEOUT_S = 5.0
-_SCHEMA = """
+_VERSION_1 = """
 CREATE TABLE measurements (
     id INTEGER PRIMARY KEY,
     machine_key TEXT NOT NULL,
@@ -43,6 +43,26 @@ CREATE TABLE runs (
     engine TEXT NOT NULL
 );
 """
+_VERSION_2 = """
+CREATE TABLE calibrations (
+    id INTEGER PRIMARY KEY,
+    machine_key TEXT NOT NULL,
+    at TEXT NOT NULL,
+    conditions_json TEXT NOT NULL
+);
+CREATE INDEX calibrations_by_machine ON calibrations (machine_key, id);
+CREATE TABLE trials (
+    id INTEGER PRIMARY KEY,
+    calibration_id INTEGER NOT NULL REFERENCES calibrations (id),
+    at TEXT NOT NULL,
+    name TEXT NOT NULL,
+    ms_per_token REAL NOT NULL,
+    measurement_json TEXT NOT NULL
+);
+CREATE INDEX trials_by_calibration ON trials (calibration_id, id);
+"""
+_MIGRATIONS = (_VERSION_1, _VERSION_2)
+"""What leads from each version to the next; the first from nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +105,8 @@ def store_path() -> Path:
 
 def save_measurement(machine_key: str, name: str, value: float, unit: str, detail: str = "") -> Measurement:
     """Remember a measurement; earlier ones of that name are kept."""
-    measurement = Measurement(machine_key, name, value, unit, _now(), detail)
-    with _open() as connection:
+    measurement = Measurement(machine_key, name, value, unit, now(), detail)
+    with opened() as connection:
         connection.execute(
             "INSERT INTO measurements (machine_key, name, value, unit, at, detail) VALUES (?, ?, ?, ?, ?, ?)",
             (machine_key, name, value, unit, measurement.at, detail),
@@ -98,7 +118,7 @@ def latest_measurement(machine_key: str, name: str) -> Measurement | None:
     """The newest measurement of that name of that machine."""
     if not store_path().exists():
         return None
-    with _open() as connection:
+    with opened() as connection:
         row = connection.execute(
             "SELECT machine_key, name, value, unit, at, detail FROM measurements"
             " WHERE machine_key = ? AND name = ? ORDER BY id DESC LIMIT 1",
@@ -111,7 +131,7 @@ def measurements(machine_key: str) -> tuple[Measurement, ...]:
     """All measurements of a machine, newest first."""
     if not store_path().exists():
         return ()
-    with _open() as connection:
+    with opened() as connection:
         rows = connection.execute(
             "SELECT machine_key, name, value, unit, at, detail FROM measurements"
             " WHERE machine_key = ? ORDER BY id DESC",
@@ -122,17 +142,17 @@ def measurements(machine_key: str) -> tuple[Measurement, ...]:
 
 def save_run(model: str, plan_json: str, predicted_tps: float | None, engine: str) -> int:
     """Remember a launch, and return its id for `finish_run`."""
-    with _open() as connection:
+    with opened() as connection:
         cursor = connection.execute(
             "INSERT INTO runs (at, model, plan_json, predicted_tps, engine) VALUES (?, ?, ?, ?, ?)",
-            (_now(), model, plan_json, predicted_tps, engine),
+            (now(), model, plan_json, predicted_tps, engine),
         )
     return int(cursor.lastrowid or 0)
 
 
 def finish_run(run_id: int, *, decode_tps: float | None, prefill_tps: float | None) -> None:
     """Add to a launch what was measured of it."""
-    with _open() as connection:
+    with opened() as connection:
         connection.execute(
             "UPDATE runs SET measured_decode_tps = ?, measured_prefill_tps = ? WHERE id = ?",
             (decode_tps, prefill_tps, run_id),
@@ -143,7 +163,7 @@ def runs(limit: int = 100) -> tuple[Run, ...]:
     """The newest launches, newest first."""
     if not store_path().exists():
         return ()
-    with _open() as connection:
+    with opened() as connection:
         rows = connection.execute(
             "SELECT id, at, model, plan_json, predicted_tps, measured_decode_tps, measured_prefill_tps, engine"
             " FROM runs ORDER BY id DESC LIMIT ?",
@@ -153,7 +173,7 @@ def runs(limit: int = 100) -> tuple[Run, ...]:
 
 
 @contextmanager
-def _open() -> Iterator[sqlite3.Connection]:
+def opened() -> Iterator[sqlite3.Connection]:
     """A connection with the current schema, in a transaction that is committed at the end.
 
     Raises:
@@ -202,10 +222,10 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
-    if _version(connection) == 0:  # nobody else was faster
-        for statement in _SCHEMA.split(";"):
+    for step in _MIGRATIONS[_version(connection) :]:  # none, where somebody else was faster
+        for statement in step.split(";"):
             connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
 
 
@@ -213,5 +233,6 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _now() -> str:
+def now() -> str:
+    """The time as the database has it: ISO 8601, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app import store
+from app import calibration_store, store
 from app.errors import MoetuneError
 
 
@@ -115,6 +115,54 @@ def test_a_failure_in_the_middle_keeps_the_old_state(monkeypatch: pytest.MonkeyP
     with pytest.raises(sqlite3.IntegrityError):
         store.save_measurement("m", "name", float("nan"), "")
     assert len(store.measurements("m")) == 1
+
+
+def test_a_database_of_the_first_version_keeps_what_it_holds_and_takes_calibrations(home: Path) -> None:
+    """The statements are those that version 1 ran."""
+    home.joinpath("data").mkdir(parents=True)
+    connection = sqlite3.connect(store.store_path())
+    connection.executescript(store._VERSION_1 + "PRAGMA user_version = 1;")
+    connection.execute(
+        "INSERT INTO measurements (machine_key, name, value, unit, at) VALUES ('m', 'ram_bandwidth', 81.0, 'GB/s', '')"
+    )
+    connection.commit()
+    connection.close()
+    assert calibration_store.calibrations("m") == ()
+    found = store.latest_measurement("m", "ram_bandwidth")
+    assert found is not None
+    assert found.value == 81.0
+    number = calibration_store.begin_calibration("m", "{}")
+    calibration_store.save_trial(number, "decode", 5.0, "{}")
+    with sqlite3.connect(store.store_path()) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    connection.close()
+
+
+def test_two_that_migrate_at_once_do_it_once(home: Path) -> None:
+    home.joinpath("data").mkdir(parents=True)
+    connection = sqlite3.connect(store.store_path())
+    connection.executescript(store._VERSION_1 + "PRAGMA user_version = 1;")
+    connection.close()
+    with ThreadPoolExecutor(4) as pool:
+        numbers = list(pool.map(lambda _: calibration_store.begin_calibration("m", "{}"), range(8)))
+    assert sorted(numbers) == list(range(1, 9))
+
+
+def test_a_calibration_comes_back_with_its_trials_newest_first_and_goes_when_it_is_forgotten() -> None:
+    first = calibration_store.begin_calibration("m", '{"engine": "a"}')
+    calibration_store.save_trial(first, "one", 5.0, '{"x": 1}')
+    calibration_store.save_trial(first, "two", 6.0, '{"x": 2}')
+    calibration_store.begin_calibration("m", "{}")  # nothing was measured in it
+    third = calibration_store.begin_calibration("m", '{"engine": "b"}')
+    calibration_store.save_trial(third, "three", 7.0, "{}")
+    other = calibration_store.begin_calibration("other", "{}")
+    calibration_store.save_trial(other, "four", 8.0, "{}")
+    newest, oldest = calibration_store.calibrations("m")
+    assert (newest.id, oldest.id) == (third, first)
+    assert [(trial.name, trial.ms_per_token) for trial in oldest.trials] == [("one", 5.0), ("two", 6.0)]
+    assert calibration_store.forget_calibrations("m") == 3
+    assert calibration_store.calibrations("m") == ()
+    assert len(calibration_store.calibrations("other")) == 1
 
 
 def test_importing_the_store_does_not_import_sqlite() -> None:

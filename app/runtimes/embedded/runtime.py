@@ -91,14 +91,14 @@ class Embedded:
         """
         p = plan.parameters
         argv = (
-            *_python(engine, _MODULE),
+            *child_argv(engine),
             *_memory_arguments(plan, engine),
             *("-t", str(p.threads), "-tb", str(p.threads_batch)),
             *("--alias", plan.model_name, "--host", host, "--port", str(port)),
         )
         return Command(
             argv=argv,
-            env=_import_path(os.environ),
+            env=import_path(os.environ),
             unset=tuple(name for name in _SILENT_CHANGES if name in os.environ),
             url=f"http://{_reachable(host)}:{port}",
         )
@@ -184,7 +184,7 @@ def _engine_devices(listed: list[dict[str, Any]]) -> tuple[EngineDevice, ...]:
 
 
 def _ask(python: Path, part: str, *arguments: str, limit_s: float) -> Answer:
-    set_path = ("env", *(f"{name}={value}" for name, value in _import_path(os.environ).items()))
+    set_path = ("env", *(f"{name}={value}" for name, value in import_path(os.environ).items()))
     prefix = set_path if len(set_path) > 1 else ()
     return ask((*prefix, str(python), "-P", "-m", f"{_MODULE}.{part}", *arguments), limit_s)
 
@@ -199,12 +199,13 @@ def _json(answer: Answer) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _python(engine: Engine, module: str) -> tuple[str, ...]:
+def child_argv(engine: Engine, part: str = "") -> tuple[str, ...]:
+    """How to start the engine process, or another part of the package."""
     # -P: a folder `app` in the directory where moetune was started must not take this one's place.
-    return (str(engine.path), "-P", "-m", module)
+    return (str(engine.path), "-P", "-m", f"{_MODULE}.{part}" if part else _MODULE)
 
 
-def _import_path(environment: Mapping[str, str]) -> dict[str, str]:
+def import_path(environment: Mapping[str, str]) -> dict[str, str]:
     """What lets the child import this very project: nothing where it is installed, else its folder."""
     from sysconfig import get_path
 
