@@ -6,23 +6,38 @@ that the rate of multiplication decides, and for weights in host memory either t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections import defaultdict
+from dataclasses import dataclass, replace
 
-from app.solver.compute import cpu_tflops, gpu_family, gpu_tflops, link_gbps, streaming_device
-from app.solver.constants import BITS_PER_RESIDENT_WEIGHT
+from app.solver import constants as k
+from app.solver.compute import cpu_tflops, gpu_family, gpu_tflops, link_gbps
 from app.solver.decode import is_host_cpu, read_bandwidth, touched_share
 from app.solver.model import LayerShape, ModelShape
 from app.solver.plan import Parameters, Placement
 from app.solver.scene import Cost, Scene, total_ms
+from app.solver.streaming import has_host_experts, streams
 from detectors.facts import Device
 
-OFFLOAD_TOKENS = 32
-"""Tokens from which llama.cpp copies host weights to the first GPU: GGML_OP_OFFLOAD_MIN_BATCH. ik_llama.cpp wants as
-many per expert: 32 x experts / used."""
-
 UBATCHES = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
-"""The ubatches that are tried for the crossover; 16384 is beyond what anybody's compute buffers take."""
+"""The ubatches that are tried for the crossover; beyond 16384 nobody's compute buffers fit."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """What one device has to do for a token of the prompt, summed over the layers."""
+
+    layers: int = 0
+    weights: float = 0.0
+    """Multiplied with every token."""
+    size: float = 0.0
+    """Bytes of those, read once for each ubatch."""
+    flops: float = 0.0
+    """Of attention with keys and values."""
+    latent_flops: float = 0.0
+    state: float = 0.0
+    """Bytes of recurrent state, read and written."""
+    touched: float = 0.0
+    """Weights of the routed experts that a ubatch touches."""
 
 
 def prefill_costs(
@@ -37,28 +52,33 @@ def prefill_costs(
         prompt_tokens: length of the prompt.
         depth: tokens that are in the cache before it.
     """
-    shape = scene.shape
     tokens = tokens_together(parameters, prompt_tokens)
-    seen = depth + prompt_tokens / 2
     costs: list[Cost] = []
-    for device_id in placement.attention_devices:
+    for device_id, work in _attention_work(scene.shape, placement, depth + prompt_tokens / 2, tokens).items():
         device = scene.machine.device(device_id)
-        layers = [shape.layers[i] for i in placement.attention_layers(device_id)]
-        resident = sum(layer.resident_bytes for layer in layers)
-        attention = sum(attention_flops(layer, shape, seen, tokens) for layer in layers) / 1e9
-        giga = sum(resident_weights(layer) for layer in layers) / 1e9
-        costs.extend(_multiplying(scene, "attention", device, parameters, giga, resident, tokens))
-        costs.append(_attending(scene, device, parameters, attention, _is_latent(layers)))
+        costs.extend(_computing(scene, placement, parameters, "attention", device, work, tokens))
+        costs.append(Cost("layers", device_id, "gpu_layer", work.layers / tokens))
+        costs.extend(_attending(scene, parameters, device, work))
+    head = scene.machine.device(placement.head)
+    reading = "prefill_cpu_reads" if is_host_cpu(head) else "prefill_weights"
+    per_prompt = scene.shape.head_bytes / read_bandwidth(head)[0] / 1e6 / prompt_tokens
+    costs.append(Cost("head", head.id, reading, per_prompt))
     costs.extend(_experts(scene, placement, parameters, tokens))
     return [cost for cost in costs if cost.quantity > 0]
 
 
+def prefill_ms(
+    scene: Scene, placement: Placement, parameters: Parameters, *, prompt_tokens: int, depth: int = 0
+) -> float:
+    """Milliseconds per token of a prompt, without its terms."""
+    costs = prefill_costs(scene, placement, parameters, prompt_tokens=prompt_tokens, depth=depth)
+    return total_ms(costs, scene.coefficients)
+
+
 def tokens_together(parameters: Parameters, prompt_tokens: int) -> float:
     """Tokens of a prompt that are computed at once: the mean over its ubatches."""
-    limit = max(1, min(parameters.ubatch, prompt_tokens))
-    if parameters.kt is not None:
-        limit = max(1, min(parameters.kt.chunked_prefill or prompt_tokens, prompt_tokens))
-    return prompt_tokens / -(-prompt_tokens // limit)
+    limit = parameters.ubatch if parameters.kt is None else parameters.kt.chunked_prefill or prompt_tokens
+    return prompt_tokens / -(-prompt_tokens // max(1, min(limit, prompt_tokens)))
 
 
 def attention_flops(layer: LayerShape, shape: ModelShape, seen: float, tokens: float) -> float:
@@ -72,39 +92,28 @@ def attention_flops(layer: LayerShape, shape: ModelShape, seen: float, tokens: f
 
 def resident_weights(layer: LayerShape) -> float:
     """Weights that every token is multiplied with in that layer, routed experts aside."""
-    return layer.resident_weights or layer.resident_bytes * 8 / BITS_PER_RESIDENT_WEIGHT
+    return layer.resident_weights or layer.resident_bytes * 8 / k.BITS_PER_RESIDENT_WEIGHT
 
 
 def expert_weights(layer: LayerShape, shape: ModelShape) -> float:
-    """Weights of the routed experts that one token is multiplied with in that layer."""
-    if layer.expert_weights:
-        return layer.expert_weights * shape.expert_used / shape.expert_count
-    return shape.expert_used * 3 * shape.d_model * shape.expert_ff if layer.expert_bytes else 0.0
-
-
-def streams(scene: Scene, placement: Placement, parameters: Parameters, owner: Device, tokens: float) -> Device | None:
-    """The GPU that experts of `owner` are copied to for a batch of that many tokens, or `None`: they stay."""
-    if not is_host_cpu(owner) or owner.kind == "remote" or parameters.no_host or not parameters.op_offload:
-        return None
-    shape = scene.shape
-    enough: float = OFFLOAD_TOKENS
-    if scene.engine.runtime == "ik_llama.cpp" and shape.expert_used:
-        enough *= shape.expert_count / shape.expert_used
-    if parameters.kt is not None:
-        enough = parameters.kt.gpu_prefill_tokens or float("inf")
-    return streaming_device(scene, placement.attention_devices) if tokens >= enough else None
+    """Weights of all routed experts of that layer."""
+    if layer.expert_weights or not layer.expert_bytes:
+        return layer.expert_weights
+    return shape.expert_count * 3 * shape.d_model * shape.expert_ff
 
 
 def streaming_crossover(scene: Scene, placement: Placement, parameters: Parameters) -> int | None:
-    """The least ubatch from which copying experts to the GPU beats computing them on the CPU.
+    """The least ubatch from which copying the host's experts to the GPU beats computing them on the CPU.
 
     Returns:
-        `None` where no experts are in host memory, nothing would copy them, or no ubatch is large enough.
+        `None` where no experts are in host memory, nothing copies them, or no ubatch is large enough.
     """
+    if not has_host_experts(scene, placement):
+        return None
+    host = scene.machine.device("cpu")
     for ubatch in UBATCHES:
-        copying = replace(parameters, ubatch=ubatch, op_offload=True)
-        owners = (scene.machine.device(device_id) for device_id in placement.devices)
-        if not any(streams(scene, placement, copying, owner, ubatch) for owner in owners):
+        copying = replace(parameters, ubatch=ubatch)
+        if streams(scene, placement, copying, host, ubatch) is None:
             continue
         staying = replace(copying, op_offload=False)
         copied = prefill_ms(scene, placement, copying, prompt_tokens=ubatch)
@@ -114,78 +123,126 @@ def streaming_crossover(scene: Scene, placement: Placement, parameters: Paramete
 
 
 def streaming_saturation(scene: Scene, placement: Placement, parameters: Parameters) -> int | None:
-    """The least ubatch at which the copy of the experts is no longer the largest cost of a prompt.
+    """The least ubatch at which the copy of weights is no longer half of what a prompt takes.
 
     Returns:
-        `None` where nothing is copied, or where it is the largest at every ubatch.
+        `None` where nothing is copied, or where the copy is the most at every ubatch.
     """
     for ubatch in UBATCHES:
-        copying = replace(parameters, ubatch=ubatch)
-        costs = prefill_costs(scene, placement, copying, prompt_tokens=ubatch)
+        costs = prefill_costs(scene, placement, replace(parameters, ubatch=ubatch), prompt_tokens=ubatch)
         copies = [cost for cost in costs if cost.part == "streaming"]
-        if not copies:
-            continue
-        if total_ms(copies, scene.coefficients) < total_ms(costs, scene.coefficients) / 2:
+        if copies and total_ms(copies, scene.coefficients) < total_ms(costs, scene.coefficients) / 2:
             return ubatch
     return None
 
 
-def _is_latent(layers: Iterable[LayerShape]) -> bool:
-    return any(layer.key_length and not layer.value_length for layer in layers)
+def _attention_work(shape: ModelShape, placement: Placement, seen: float, tokens: float) -> dict[str, _Work]:
+    """By device, what all but the routed experts costs."""
+    found: defaultdict[str, _Work] = defaultdict(_Work)
+    for layer, device_id in zip(shape.layers, placement.attention, strict=True):
+        work = found[device_id]
+        work.layers += 1
+        work.weights += resident_weights(layer)
+        work.size += layer.resident_bytes
+        if layer.kind == "recurrent":
+            work.state += 2.0 * layer.state_bytes
+        elif layer.value_length:
+            work.flops += attention_flops(layer, shape, seen, tokens)
+        elif layer.key_length:
+            work.latent_flops += attention_flops(layer, shape, seen, tokens)
+    return found
 
 
-def _multiplying(
-    scene: Scene, part: str, device: Device, parameters: Parameters, giga: float, size: float, tokens: float
-) -> list[Cost]:
-    """`giga` weights (1e9) for each token, read from `size` bytes once for all `tokens`."""
-    reads = size / read_bandwidth(device)[0] / 1e6 / tokens
+def _attending(scene: Scene, parameters: Parameters, device: Device, work: _Work) -> list[Cost]:
+    """Attention over the cache, and the recurrent states."""
+    state = Cost("kv", device.id, "prefill_state", work.state / read_bandwidth(device)[0] / 1e6)
     if is_host_cpu(device):
         rate = cpu_tflops(scene.machine.cpu, parameters, scene.engine)
-        constant = "prefill_cpu_experts" if part == "experts" else "prefill_cpu_dense"
-        return [
-            Cost(part, device.id, constant, 2 * giga / rate),
-            Cost(part, device.id, "prefill_cpu_reads", reads),
-        ]
-    family = gpu_family(device, scene.engine)
-    constant = f"prefill_experts_{family}" if part == "experts" else f"prefill_dense_{family}"
+        flops = (work.flops + work.latent_flops) / 1e9
+        return [Cost("kv", device.id, "prefill_cpu_attention", flops / rate), state]
+    family, rate = gpu_family(device, scene.engine), gpu_tflops(device)[0]
     return [
-        Cost(part, device.id, constant, 2 * giga / gpu_tflops(device)[0]),
-        Cost(part, device.id, "prefill_weights", reads),
+        Cost("kv", device.id, f"prefill_attention_{family}", work.flops / 1e9 / rate),
+        Cost("kv", device.id, f"prefill_mla_{family}", work.latent_flops / 1e9 / rate),
+        state,
     ]
-
-
-def _attending(scene: Scene, device: Device, parameters: Parameters, gigaflops: float, latent: bool) -> Cost:
-    if is_host_cpu(device):
-        rate = cpu_tflops(scene.machine.cpu, parameters, scene.engine)
-        return Cost("kv", device.id, "prefill_cpu_attention", gigaflops / rate)
-    kind = "mla" if latent else "attention"
-    return Cost(
-        "kv", device.id, f"prefill_{kind}_{gpu_family(device, scene.engine)}", gigaflops / gpu_tflops(device)[0]
-    )
 
 
 def _experts(scene: Scene, placement: Placement, parameters: Parameters, tokens: float) -> list[Cost]:
     shape = scene.shape
-    share = 1.0 - (1.0 - touched_share(shape, 1)) ** tokens
+    share = touched_share(shape, 1)
+    touched = 1.0 - (1.0 - share) ** tokens
+    found: defaultdict[tuple[str, str], _Work] = defaultdict(_Work)
+    owners = zip(shape.layers, placement.attention, placement.experts, strict=True)
+    for layer, attention_id, owner_id in owners:
+        if layer.expert_bytes:
+            work = found[attention_id, owner_id]
+            work.layers += 1
+            work.weights += expert_weights(layer, shape) * share
+            work.size += layer.expert_bytes * touched
+            work.touched += expert_weights(layer, shape) * touched
     costs = []
-    for device_id in placement.devices:
-        owned = [i for i in placement.expert_layers(device_id) if shape.layers[i].expert_bytes]
-        if not owned:
-            continue
-        owner = scene.machine.device(device_id)
-        touched = sum(shape.layers[i].expert_bytes for i in owned) * share
-        giga = sum(expert_weights(shape.layers[i], shape) for i in owned) / 1e9
-        target = streams(scene, placement, parameters, owner, tokens)
-        if target is not None:
-            gbps = link_gbps(scene.machine, owner.id, target.id)[0]
-            costs.append(Cost("streaming", target.id, "prefill_stream", touched / gbps / 1e6 / tokens))
-        costs.extend(_multiplying(scene, "experts", target or owner, parameters, giga, touched, tokens))
+    for (attention_id, owner_id), work in found.items():
+        device = scene.machine.device(owner_id)
+        costs.extend(_computing(scene, placement, parameters, "experts", device, work, tokens))
+        if owner_id != attention_id and streams(scene, placement, parameters, device, tokens) is None:
+            costs.extend(_crossings(scene, device, scene.machine.device(attention_id), work.layers, tokens))
     return costs
 
 
-def prefill_ms(
-    scene: Scene, placement: Placement, parameters: Parameters, *, prompt_tokens: int, depth: int = 0
-) -> float:
-    """Milliseconds per token of a prompt, without its terms."""
-    costs = prefill_costs(scene, placement, parameters, prompt_tokens=prompt_tokens, depth=depth)
-    return total_ms(costs, scene.coefficients)
+def _computing(
+    scene: Scene, placement: Placement, parameters: Parameters, part: str, owner: Device, work: _Work, tokens: float
+) -> list[Cost]:
+    """Multiplying weights that `owner` has: there, or on the GPU that they are copied to."""
+    target = streams(scene, placement, parameters, owner, tokens)
+    if target is None:
+        return _multiplying(scene, parameters, part, owner, work, tokens)
+    gbps = link_gbps(scene.machine, owner.id, target.id)[0]
+    return [
+        Cost("streaming", target.id, "prefill_stream", work.size / gbps / 1e6 / tokens),
+        *_multiplying(scene, parameters, part, target, work, tokens),
+    ]
+
+
+def _multiplying(
+    scene: Scene, parameters: Parameters, part: str, device: Device, work: _Work, tokens: float
+) -> list[Cost]:
+    reads = work.size / read_bandwidth(device)[0] / 1e6 / tokens
+    gigaflops = 2 * work.weights / 1e9
+    if is_host_cpu(device):
+        rate = cpu_tflops(scene.machine.cpu, parameters, scene.engine)
+        return [
+            Cost(
+                part, device.id, "prefill_cpu_experts" if part == "experts" else "prefill_cpu_dense", gigaflops / rate
+            ),
+            Cost(part, device.id, "prefill_cpu_reads", reads),
+        ]
+    family, rate = gpu_family(device, scene.engine), gpu_tflops(device)[0]
+    if part != "experts":
+        return [
+            Cost(part, device.id, f"prefill_dense_{family}", gigaflops / rate),
+            Cost(part, device.id, "prefill_weights", reads),
+        ]
+    return [
+        Cost(part, device.id, f"prefill_experts_{family}", gigaflops / rate),
+        Cost(part, device.id, f"prefill_tiles_{family}", 2 * work.touched / 1e9 / rate / tokens),
+        Cost(part, device.id, "prefill_weights", reads),
+    ]
+
+
+def _crossings(scene: Scene, owner: Device, attention: Device, layers: int, tokens: float) -> list[Cost]:
+    """The way of `layers` layers' activations to another device and back.
+
+    Rows of float32: one of each token there; back one from a GPU, from the CPU one for each expert, as their sum is
+    taken on the GPU.
+    """
+    rows = 1 + (scene.shape.expert_used if is_host_cpu(owner) else 1)
+    gbps = link_gbps(scene.machine, owner.id, attention.id)[0]
+    constant = "prefill_activations"
+    if "remote" in (owner.kind, attention.kind):
+        gbps, constant = k.RPC_BANDWIDTH_GBPS, "rpc_bytes"
+    moved = layers * rows * scene.shape.d_model * 4 / gbps / 1e6
+    return [
+        Cost("crossing", owner.id, "crossing", layers / tokens),
+        Cost("crossing", owner.id, constant, moved),
+    ]

@@ -60,11 +60,23 @@ def parameters_of(cells: Cells, machine: Machine, context: int) -> Parameters:
         load_mode="mmap" if re.search(r"\bmmap\b", flags) and "--no-mmap" not in flags else "none",
         threads=threads,
         threads_batch=int(batch_threads[1]) if batch_threads else threads,
-        no_host="-rtr" in flags or "--no-host" in flags or "-rtr" in notes or "_R4" in cells.get("quant", ""),
+        no_host=_stays_on_the_cpu(cells, flags, notes),
         op_offload="no-op-offload" not in flags and "offload policy OFF" not in notes and "-op 26" not in flags,
         numa="distribute" if "numa" in f"{cells.get('cpu', '')} {flags}".lower() else "",
         kt=_kt(cells, threads),
     )
+
+
+def _stays_on_the_cpu(cells: Cells, flags: str, notes: str) -> bool:
+    """Whether the CPU's weights have a layout that no GPU computes: repacked, or rows interleaved in the file.
+
+    ik_llama.cpp's own types with interleaved rows (IQ*_R4) are computed on the GPU too since June 2025 (PR 492 to 559).
+    """
+    if "--no-host" in flags or "-rtr" in flags or re.search(r"(?<!no )(?<!without )-rtr", notes):
+        return True
+    quant = cells.get("quant", "")
+    late = cells.get("date", "") >= "2025-06" and "PP on CPU" not in notes
+    return "_R4" in quant and not (late and quant.startswith("IQ"))
 
 
 def _flash(cell_text: str, flags: str, notes: str) -> bool:
@@ -90,6 +102,14 @@ def _kv_types(text: str, flags: str) -> tuple[KvType, KvType]:
     return cast(KvType, stated[0]), cast(KvType, stated[-1])
 
 
+def _layerwise_from(cells: Cells, flags: str) -> int:
+    """Tokens from which a prompt is computed layer by layer on the GPU; kt-kernel's guides have 400, earlier none."""
+    stated = re.search(r"--kt-gpu-prefill-token-threshold\s+(\d+)", flags)
+    if stated:
+        return int(stated[1])
+    return 400 if "kt-kernel" in cells.get("runtime", "").lower() else 0
+
+
 def _kt(cells: Cells, threads: int) -> KtParameters | None:
     if "ktransformers" not in cells.get("runtime", "").lower():
         return None
@@ -107,6 +127,7 @@ def _kt(cells: Cells, threads: int) -> KtParameters | None:
         cpu_threads=threads,
         pools=2 if "2x" in cells.get("cpu", "").lower() or "dual" in f"{cells.get('cpu', '')} {flags}".lower() else 1,
         resident_experts=int(resident[1]) if resident else 0,
-        chunked_prefill=4096,
+        chunked_prefill=32768,
         tensor_parallel=1,
+        gpu_prefill_tokens=_layerwise_from(cells, flags),
     )

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from app.solver.model import LayerKind, LayerShape, ModelShape
-from detectors.facts import Basis, CacheDomain, Cpu, Device, Machine, MemoryBus, MemoryFacts, MemoryPool
+from detectors.facts import PCIE_LANE_GBPS, Basis, CacheDomain, Cpu, Device, Link, Machine, MemoryBus, MemoryFacts, MemoryPool
 from tests.benchmarks.rows.source import Cells, number, size_bytes
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -169,7 +169,22 @@ def machine_of(cells: Cells) -> Machine:
                                   bandwidth_gbps=number(row["bandwidth_gbs"]), bandwidth_basis="table", fp16_tflops=number(row["fp16_tflops_dense"])))  # fmt: skip
             index += 1
     memory = MemoryFacts(64 << 30, bus=bus)
-    return Machine("row", cpu, (MemoryPool("ram", "RAM", 64 << 30, None),), tuple(devices), memory=memory)
+    links = tuple(Link("cpu", d.id, _link_gbps(cells.get("pcie", ""), d.name), None, None, "table", "host") for d in devices if d.kind == "dgpu")
+    return Machine("row", cpu, (MemoryPool("ram", "RAM", 64 << 30, None),), tuple(devices), links, memory=memory)
+
+
+def _link_gbps(stated: str, name: str) -> float:
+    """The link's bandwidth as stated, else what the card can do at the width that it usually has."""
+    match = re.search(r"(?:PCIe|gen|Gen)\s*(\d)(?:\.0)?\s*x(\d+)", stated)
+    if match:
+        generation, width = int(match[1]), int(match[2])
+    else:
+        generation = 5 if re.search(r"RTX 50|PRO 6000|RX 90|Arc Pro B", name) else 3 if re.search(r"RTX 20|GTX|V100|T4|P40", name) else 4
+        width = 8 if re.search(r"Laptop|mobile|[56]060|4060|7600|B580", name) else 16
+    oculink = re.search(r"oculink", stated, re.IGNORECASE)
+    if oculink and not match:
+        generation, width = 4, 4
+    return PCIE_LANE_GBPS[{3: 8.0, 4: 16.0, 5: 32.0}.get(generation, 16.0)] * width
 
 
 def _cpu(cells: Cells, text: str) -> tuple[Cpu | None, float | None, Basis, MemoryBus | None]:
@@ -198,7 +213,9 @@ def _cpu(cells: Cells, text: str) -> tuple[Cpu | None, float | None, Basis, Memo
         theory = 32.0
     theory *= sockets
     domains = tuple(CacheDomain((i,)) for i in range(known[3] * sockets))
+    wide = (known[4], known[5]) in {(25, 17), (25, 24), (25, 97), (25, 117), (6, 85), (6, 143), (6, 173)} or known[4] == 26
     cpu = Cpu(text or known[0], known[7], "x86_64", sockets, known[2] * sockets, known[2] * 2 * sockets,
+              isa=("avx2", "avx512f") if wide else ("avx2",),
               family=known[4], model_number=known[5], l3_domains=domains)  # fmt: skip
     basis: Basis = "measured" if stated and measured else "estimated"
     bus = MemoryBus(
