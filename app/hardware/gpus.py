@@ -98,7 +98,9 @@ def find_gpu(text: str, *, vram_gib: float | None = None) -> GpuModel | None:
 
 def nearest_gpus(text: str) -> tuple[str, ...]:
     """Names for an error's sentence."""
-    return w.nearest(text, (name for model in gpu_models() for name in (model.name, *_short(model.name))))
+    return w.nearest(
+        text, ((written, model.name) for model in gpu_models() for written in (model.name, *_short(model.name)))
+    )
 
 
 def gpu_by_pci(pci_id: str | None, revision: int | None, vram_bytes: int | None) -> GpuModel | None:

@@ -39,6 +39,8 @@ class GpuModel:
     """Device, or device and revision: `10de:2b85`, `1002:744c:c8`."""
     aliases: tuple[str, ...]
     source: str
+    slot: str = ""
+    """The card's own connector: `5x16` (PCIe generation and lanes)."""
 
     @property
     def laptop(self) -> bool:
@@ -84,6 +86,10 @@ class CpuModel:
     """Name of the graphics processor inside, if the table has it."""
     aliases: tuple[str, ...]
     source: str
+    pcie: int | None = None
+    """Generation of its own PCIe lanes."""
+    also: str = ""
+    """What the family is called besides, such as `Genoa`."""
     slow_cores: tuple[int, ...] = ()
     """Cores of the slower kinds, faster first."""
     exact: bool = True
@@ -132,7 +138,7 @@ def _figure(cell: str) -> float | None:
 
 def _gpus(family: dict[str, Any]) -> Iterator[GpuModel]:
     prefix = PCI_VENDORS.get(family["vendor"], "")
-    for name, pci, vram, bandwidth, tflops, units, aliases, *_ in _cells(family["rows"], 7):
+    for name, pci, vram, bandwidth, tflops, units, aliases, slot in _cells(family["rows"], 8):
         yield GpuModel(
             name=name,
             vendor=family["vendor"],
@@ -145,6 +151,7 @@ def _gpus(family: dict[str, Any]) -> Iterator[GpuModel]:
             pci_ids=() if pci in ("-", "") else tuple(f"{prefix}:{one}" for one in pci.split()),
             aliases=_listed(aliases),
             source=family["source"],
+            slot=slot or family.get("pcie", ""),
         )
 
 
@@ -175,4 +182,6 @@ def _cpus(family: dict[str, Any], isa: dict[str, tuple[str, ...]]) -> Iterator[C
                 gpu=gpu or None,
                 aliases=_listed(aliases) if place == 0 else (),
                 source=family["source"],
+                pcie=family.get("pcie"),
+                also=family.get("also", ""),
             )

@@ -47,6 +47,12 @@ def runs(sequence: Sequence[str]) -> Iterator[tuple[int, int, str]]:
             yield start, start + length, "".join(sequence[start : start + length])
 
 
+def leading_number(text: str) -> int | None:
+    """The number that a text begins with as a word: `quad-core` has 4."""
+    match = _NUMBER_WORD.match(text)
+    return _NUMBERS[match[1].lower()] if match else None
+
+
 def counted(text: str) -> tuple[int | None, str]:
     """The count that a name begins or ends with (`2x`, `dual`, `x2`), and the name without it; `None`: not stated."""
     if match := _LEADING_COUNT.match(text):
@@ -66,11 +72,17 @@ def sized(text: str) -> tuple[float | None, int | None, str]:
     return float(match[2]), int(match[1]) if match[1] else None, f"{text[: match.start()]} {text[match.end() :]}"
 
 
-def nearest(text: str, names: Iterable[str], count: int = 3) -> tuple[str, ...]:
-    """The names that look most like it, best first."""
-    by_key = {key(name): name for name in names}
-    found = get_close_matches(key(text), by_key, n=count, cutoff=0.5)
-    if not found:
-        pieces = [word for word in words(text) if any(sign.isdigit() for sign in word)]
-        found = [one for piece in pieces for one in get_close_matches(piece, by_key, n=count, cutoff=0.4)][:count]
-    return tuple(dict.fromkeys(by_key[one] for one in found))
+def nearest(text: str, names: Iterable[tuple[str, str]], count: int = 3) -> tuple[str, ...]:
+    """What look most like it, best first.
+
+    Args:
+        text: what was written.
+        names: ways of writing, each with the name that it stands for.
+        count: how many at most.
+    """
+    by_key = {key(written): name for written, name in names}
+    found = get_close_matches(key(text), by_key, n=count, cutoff=0.6)
+    for piece in words(text):
+        if len(found) < count and len(piece) >= 3 and any(sign.isdigit() for sign in piece):
+            found += get_close_matches(piece, by_key, n=count, cutoff=0.7)
+    return tuple(dict.fromkeys(by_key[one] for one in found))[:count]
