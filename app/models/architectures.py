@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from app.errors import UsageError
 from app.models.blueprints import ARCHITECTURES, Blueprint, Row, Rows
@@ -48,32 +49,64 @@ def tensors_of(spec: ModelSpec) -> tuple[TensorPlan, ...]:
     Raises:
         UsageError: the tensors of this architecture are not described here, or there is no such quantization.
     """
-    blueprint = blueprint_of(spec)
+    lengths, chosen, model = lengths_of(spec), mixture(spec.quantization), quantized_model(spec)
+    rows: list[tuple[int, Row]] = [(0, row) for row in blueprint_of(spec).outside]
+    for layer, names in enumerate(parts_by_layer(spec)):
+        rows += [(layer, (f"blk.{layer}.{name}", sizes)) for name, sizes in rows_of(spec.architecture, names)]
+    plans, values = [], 0
+    for layer, (name, sizes) in rows:
+        shape = tuple(lengths[size] for size in sizes)
+        if all(shape):
+            kind = type_of(chosen, name, shape, layer, values, model)
+            plans.append(TensorPlan(name, shape, place_of(name)[1], kind))
+            values += is_value(name)
+    return tuple(plans)
+
+
+def lengths_of(spec: ModelSpec) -> dict[str, int]:
+    """The lengths that tensor shapes are made of, by name; 0 for what the model does not have."""
     lengths = spec.dimensions()
-    if spec.layers < blueprint.window_period:
+    if spec.layers < blueprint_of(spec).window_period:
         lengths["rope_factors"] = 0  # only layers that see everything have them, and this slice has none
-    rows: list[tuple[int, Row]] = [(0, row) for row in blueprint.outside]
-    for layer in range(spec.layers + spec.nextn):
-        rows += [(layer, (f"blk.{layer}.{name}", sizes)) for name, sizes in _layer_rows(spec, blueprint, layer)]
-    shaped = [(layer, name, tuple(lengths[size] for size in sizes)) for layer, (name, sizes) in rows]
-    return _typed(spec, [entry for entry in shaped if all(entry[2])])
+    return lengths
 
 
-def _layer_rows(spec: ModelSpec, blueprint: Blueprint, layer: int) -> Rows:
-    """The rows of a layer; a NextN layer is a last layer of the trunk with additions."""
-    ahead = layer >= spec.layers
+def parts_by_layer(spec: ModelSpec) -> list[tuple[str, ...]]:
+    """The names of the parts that each layer is made of; a NextN layer is a last layer of the trunk with additions."""
+    blueprint = blueprint_of(spec)
+    trunk = [
+        _with_network(_part_names(spec, blueprint, layer), has_experts(spec, layer)) for layer in range(spec.layers)
+    ]
+    ahead = _with_network((*blueprint.nextn_parts, "nextn"), bool(spec.experts))
+    return trunk + [ahead] * spec.nextn
+
+
+@lru_cache(maxsize=256)
+def _with_network(names: tuple[str, ...], experts: bool) -> tuple[str, ...]:
+    """The parts with the feed-forward network that `ffn` stands for."""
+    return tuple(("moe" if experts else "dense") if name == "ffn" else name for name in names)
+
+
+@lru_cache(maxsize=1024)
+def rows_of(architecture: str, names: tuple[str, ...]) -> Rows:
+    """The tensors of a layer that is made of these parts."""
+    blueprint = ARCHITECTURES[architecture]
     parts: dict[str, Rows] = {
         "full": blueprint.full,
         "recurrent": blueprint.recurrent,
         "window": blueprint.window,
-        "ffn": blueprint.moe if has_experts(spec, layer) else blueprint.dense,
         "dense": blueprint.dense,
         "moe": blueprint.moe,
+        "nextn": blueprint.nextn,
         **blueprint.others,
     }
-    names = blueprint.nextn_parts if ahead else _part_names(spec, blueprint, layer)
-    found = (row for name in names for row in parts[name])
-    return (*blueprint.every, *found, *(blueprint.nextn if ahead else ()))
+    return (*blueprint.every, *(row for name in names for row in parts[name]))
+
+
+@lru_cache(maxsize=1024)
+def value_projections(architecture: str, names: tuple[str, ...]) -> int:
+    """How many value projections a layer of these parts has."""
+    return sum(is_value(name) for name, _ in rows_of(architecture, names))
 
 
 def _part_names(spec: ModelSpec, blueprint: Blueprint, layer: int) -> tuple[str, ...]:
@@ -88,34 +121,21 @@ def _is_windowed(blueprint: Blueprint, layer: int) -> bool:
     return bool(blueprint.window_period) and (layer + 1) % blueprint.window_period != 0
 
 
-def parts_by_layer(spec: ModelSpec) -> list[tuple[str, ...]]:
-    """The names of the parts of each layer, NextN layers last."""
-    blueprint = blueprint_of(spec)
-    trunk = [_part_names(spec, blueprint, layer) for layer in range(spec.layers)]
-    return trunk + [blueprint.nextn_parts] * spec.nextn
-
-
 def has_experts(spec: ModelSpec, layer: int) -> bool:
     """Whether a layer with a feed-forward network has experts in it."""
     return bool(spec.experts) and layer >= spec.dense_lead and (layer + 1) % spec.moe_step == 0
 
 
-def _typed(spec: ModelSpec, shaped: list[tuple[int, str, tuple[int, ...]]]) -> tuple[TensorPlan, ...]:
-    chosen = mixture(spec.quantization)
-    model = Model(
+def quantized_model(spec: ModelSpec) -> Model:
+    """What decides the types of this model's tensors."""
+    return Model(
         layers=spec.layers + spec.nextn,
-        values=sum(is_value(name) for _, name, _ in shaped),
+        values=sum(value_projections(spec.architecture, names) for names in parts_by_layer(spec)),
         group=spec.heads // spec.kv_heads,
         experts=spec.experts,
         tied=spec.tied,
         seventy=spec.architecture == "llama" and spec.layers == _SEVENTY_LAYERS and spec.heads > spec.kv_heads,
     )
-    plans, values = [], 0
-    for layer, name, shape in shaped:
-        kind = type_of(chosen, name, shape, layer, values, model)
-        values += is_value(name)
-        plans.append(TensorPlan(name, shape, place_of(name)[1], kind))
-    return tuple(plans)
 
 
 def metadata_of(spec: ModelSpec) -> dict[str, object]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,6 +67,7 @@ _GROUPS: dict[str, Callable[..., object]] = {
 """Tables that become an object of their own."""
 
 
+@lru_cache(maxsize=1)
 def model_names() -> tuple[str, ...]:
     """The ids of all described models, in alphabetical order."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))

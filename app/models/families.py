@@ -40,6 +40,8 @@ class Family:
     """Every layer has the window."""
     keys_only: bool = False
     """Keys are the values: no values are cached."""
+    many_kernels: bool = False
+    """Its layers are made of many small operations even where they keep no recurrent state."""
     indexer: Indexed = ""
     """Which layers keep an indexer's keys besides."""
 
@@ -55,14 +57,14 @@ FAMILIES: dict[str, Family] = {
     "bailingmoe3": Family(mla=True, recurrent_without_kv=True, mixer=True),
     "deepseek2": Family(mla=True),
     "deepseek32": Family(mla=True, indexer="every"),
-    "deepseek4": Family(windowed=True, keys_only=True, indexer="compressed"),
+    "deepseek4": Family(windowed=True, keys_only=True, indexer="compressed", many_kernels=True),
     "dots1": Family(),
     "ernie4_5-moe": Family(),
     "gemma3": Family(window_period=6),
-    "gemma4": Family(window_period=6),
+    "gemma4": Family(window_period=6, many_kernels=True),
     "glm-dsa": Family(mla=True, indexer="named"),
     "glm4moe": Family(),
-    "glm5-next": Family(mla=True, recurrent_without_kv=True, mixer=True, indexer="attention"),
+    "glm5-next": Family(mla=True, recurrent_without_kv=True, mixer=True, indexer="attention", many_kernels=True),
     "gpt-oss": Family(window_period=2),
     "granitehybrid": Family(recurrent_without_kv=True, mixer=True),
     "granitemoe": Family(),
@@ -93,7 +95,7 @@ FAMILIES: dict[str, Family] = {
     "qwen3next": Family(recurrent_period=4),
     "qwen35": Family(recurrent_period=4),
     "qwen35moe": Family(recurrent_period=4),
-    "qwen4exp": Family(recurrent_period=4, indexer="attention"),
+    "qwen4exp": Family(recurrent_period=4, indexer="attention", many_kernels=True),
     "smallthinker": Family(window_period=4, window_first=True),
     "step35": Family(window_period=4, window_first=True),
 }

@@ -6,7 +6,7 @@ import math
 import struct
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.models.architectures import TensorPlan, metadata_of, tensors_of
@@ -46,9 +46,9 @@ def lay_out(metadata: Mapping[str, object], plans: Sequence[TensorPlan]) -> Layo
         shape = struct.pack(f"<I{len(plan.shape)}Q", len(plan.shape), *plan.shape)
         rows.append(_text(plan.name) + shape + struct.pack("<IQ", kind.number, offset))
         placed.append((plan, offset, size))
-        offset = _aligned(offset + size)
+        offset = aligned(offset + size)
     header = MAGIC + struct.pack("<IQQ", VERSION, len(plans), len(metadata)) + keys + b"".join(rows)
-    header += bytes(_aligned(len(header)) - len(header))
+    header += bytes(aligned(len(header)) - len(header))
     tensors = tuple(
         TensorInfo(plan.name, plan.type_name, plan.shape, len(header) + start, size) for plan, start, size in placed
     )
@@ -64,8 +64,13 @@ def planned_header(spec: ModelSpec) -> GgufHeader:
         UsageError: the architecture's tensors are not described.
     """
     tensors = tuple(TensorInfo(plan.name, plan.type_name, plan.shape, 0, bytes_of(plan)) for plan in tensors_of(spec))
-    size = sum(_aligned(tensor.bytes) for tensor in tensors)
-    return GgufHeader(Path(f"{spec.id}.gguf"), VERSION, metadata_of(spec), tensors, 0, size, ())
+    size = sum(aligned(tensor.bytes) for tensor in tensors)
+    return replace(empty_header(spec, size), tensors=tensors)
+
+
+def empty_header(spec: ModelSpec, file_bytes: int) -> GgufHeader:
+    """A header of this spec's metadata, without a tensor table."""
+    return GgufHeader(Path(f"{spec.id}.gguf"), VERSION, metadata_of(spec), (), 0, file_bytes, ())
 
 
 def bytes_of(plan: TensorPlan) -> int:
@@ -73,7 +78,8 @@ def bytes_of(plan: TensorPlan) -> int:
     return TYPES_BY_NAME[plan.type_name].row_bytes(math.prod(plan.shape))
 
 
-def _aligned(position: int) -> int:
+def aligned(position: int) -> int:
+    """The next place where a tensor may begin."""
     return -(-position // DEFAULT_ALIGNMENT) * DEFAULT_ALIGNMENT
 
 

@@ -133,3 +133,19 @@ def index_lengths(keys: Keys, family: Family, kinds: tuple[LayerKind, ...]) -> t
         return tuple(length if index >= lead else 0 for index in range(layers))
     pooled = 3 if keys.count("attention.indexer.kpool", 0) else 1
     return tuple(length * pooled if kind != "recurrent" else 0 for kind in kinds)
+
+
+def attention_flops(keys: Keys, memories: tuple[LayerMemory, ...], heads: tuple[int, ...]) -> tuple[int, ...]:
+    """Operations of each layer for each token that one token looks at: scores and mixing, of all query heads.
+
+    A multiplication and an addition are two. With MLA, where a head's keys are the cached row and its values the
+    compressed part of it, that is `2 x heads x (key_length + kv_lora)`, as llama.cpp computes it.
+    """
+    latent = keys.count("attention.kv_lora_rank", 0)
+
+    def flops(memory: LayerMemory, count: int) -> int:
+        if memory.kind not in ("full", "swa"):
+            return 0
+        return 2 * count * (memory.key_length + (memory.value_length or latent or memory.key_length))
+
+    return tuple(flops(memory, count) for memory, count in zip(memories, heads, strict=True))

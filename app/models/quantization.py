@@ -148,6 +148,15 @@ def is_value(name: str) -> bool:
     return name.endswith(_FUSED_VALUES)
 
 
+def decisions(chosen: Mixture, layer: int, value: int, model: Model) -> tuple[str, str, str]:
+    """What of a layer's place decides its types: two layers of the same tensors and decisions have the same types."""
+    return (
+        _upgraded(chosen, chosen.values, value, model.values, model.group),
+        _upgraded(chosen, chosen.down, layer, model.layers, model.group),
+        _upgraded(chosen, chosen.output, layer, model.layers, model.group),
+    )
+
+
 def type_of(chosen: Mixture, name: str, shape: tuple[int, ...], layer: int, value: int, model: Model) -> str:
     """The type of one tensor.
 

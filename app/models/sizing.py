@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from app.errors import UsageError
-from app.models.architectures import tensors_of
 from app.models.bits import Bits, bits_of, bits_per_weight, keeps_native_experts, plain_mixture, stated_bytes
 from app.models.catalog import find_spec
-from app.models.layout import bytes_of, planned_header
+from app.models.class_weights import ClassWeights, ModelWeights, planned_weights
 from app.models.names import find_model_name
-from app.models.shape import shape_of
+from app.models.shape import planned_shape
 from app.models.spec import ModelSpec
-from app.models.tensor_classes import TensorClass, place_of
+from app.models.tensor_classes import TensorClass
 from app.solver.model import LayerShape, ModelShape
 
 _DEEP = 60
@@ -58,7 +57,7 @@ def shape_with_quantization(spec: ModelSpec, words: str, file_bytes: int | None 
     """
     name = plain_mixture(words)
     if name and not _natively_four_bits(spec, name):
-        exact = shape_of(planned_header(replace(spec, quantization=name)))
+        exact = planned_shape(replace(spec, quantization=name))
         size = file_bytes or stated_bytes(words, exact.file_bytes)
         if size is None or abs(size / exact.file_bytes - 1) < _EXACT or not _sane(size / exact.file_bytes):
             return exact
@@ -70,7 +69,7 @@ def shape_with_quantization(spec: ModelSpec, words: str, file_bytes: int | None 
             f"There is no quantization {words!r}",
             hint="Give the file's size with it, such as `IQ4_XS 61 GiB`, or one of llama-quantize's names.",
         )
-    template = shape_of(planned_header(replace(spec, quantization="BF16")))
+    template = planned_shape(replace(spec, quantization="BF16"))
     nominal = _nominal_bytes(spec, bits, words)
     size = file_bytes or _said_bytes(words, template, sum(nominal.values()))
     if size is None or not _sane(size / sum(nominal.values())):
@@ -88,7 +87,7 @@ def find_shape(words: str) -> ModelShape | None:
     if found is None:
         return None
     spec = find_spec(found[0])
-    return shape_with_quantization(spec, found[1]) if found[1] else shape_of(planned_header(spec))
+    return shape_with_quantization(spec, found[1]) if found[1] else planned_shape(spec)
 
 
 def _sane(share: float) -> bool:
@@ -107,16 +106,19 @@ def _natively_four_bits(spec: ModelSpec, mixture: str) -> bool:
 
 
 def _sizes(spec: ModelSpec) -> _Sizes:
-    fixed: Counter[Key] = Counter()
-    elements: Counter[Key] = Counter()
-    for plan in tensors_of(replace(spec, quantization="BF16")):
-        layer, purpose = place_of(plan.name)
-        key = (_OUTSIDE if layer is None else layer, purpose)
-        if plan.type_name == "BF16":
-            elements[key] += bytes_of(plan) // 2
-        else:
-            fixed[key] += bytes_of(plan)
-    return _Sizes(dict(fixed), dict(elements))
+    weights = planned_weights(replace(spec, quantization="BF16"))
+    fixed: dict[Key, int] = {}
+    elements: dict[Key, int] = {}
+    for layer, of_layer in _by_layer(weights):
+        for purpose, size in of_layer.bytes.items():
+            # Four bytes each of what is never quantized, two of the rest.
+            fixed[layer, purpose] = 2 * (size - 2 * of_layer.elements[purpose])
+            elements[layer, purpose] = of_layer.elements[purpose] - fixed[layer, purpose] // 4
+    return _Sizes(fixed, elements)
+
+
+def _by_layer(weights: ModelWeights) -> list[tuple[int, ClassWeights]]:
+    return [(_OUTSIDE, weights.outside), *enumerate(weights.layers)]
 
 
 def _nominal_bytes(spec: ModelSpec, bits: Bits, words: str) -> dict[Key, int]:
@@ -138,11 +140,11 @@ def _bulk(spec: ModelSpec) -> tuple[TensorClass, ...]:
 
 
 def _counted_bytes(spec: ModelSpec) -> dict[Key, int]:
-    found: Counter[Key] = Counter()
-    for plan in tensors_of(spec):
-        layer, purpose = place_of(plan.name)
-        found[_OUTSIDE if layer is None else layer, purpose] += bytes_of(plan)
-    return dict(found)
+    return {
+        (layer, purpose): size
+        for layer, of_layer in _by_layer(planned_weights(spec))
+        for purpose, size in of_layer.bytes.items()
+    }
 
 
 def _solved(spec: ModelSpec, given: dict[Key, int], size: int) -> dict[Key, int]:
@@ -168,6 +170,7 @@ def _shape(spec: ModelSpec, template: ModelShape, counted: dict[Key, int], size:
         lookup_bytes=counted.get((_OUTSIDE, "lookup"), 0),
         file_bytes=size,
         quantization=words,
+        nextn_bytes=sum(count for (layer, _), count in counted.items() if layer >= len(template.layers)),
     )
 
 

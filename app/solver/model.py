@@ -37,6 +37,11 @@ class LayerShape:
 
     resident_weights: int = 0
     """Elements of everything but the routed experts: what a prompt multiplies; 0 where only the bytes are known."""
+    attention_flops: int = 0
+    """Operations for each token that one token looks at: scores and mixing of all query heads (2 x heads x (key +
+    value), MLA on the compressed rows); 0 in a layer without attention."""
+    many_kernels: bool = False
+    """Made of many small operations: linear attention, state-space layers, Gemma 4's, hyper-connections."""
     expert_weights: int = 0
     """Elements of all routed experts of the layer together; 0 where only the bytes are known."""
 
@@ -80,6 +85,16 @@ class ModelShape:
     quantization: str
     """The file's own words, such as `MXFP4 MoE`, or its dominant type."""
     split_count: int = 1
+    expert_matrices: int = 3
+    """Matrices of one routed expert: gate, up and down, or two."""
+    expert_width: int = 0
+    """Width of what an expert is given, `d_model` or that of the model's latent space; 0: not known."""
+    head_weights: int = 0
+    """Elements of the output matrix."""
+    nextn_layers: int = 0
+    """Layers for multi-token prediction that the file holds and `layers` does not."""
+    nextn_bytes: int = 0
+    """Their weights; loaded only where they draft."""
     lookup_bytes: int = 0
     """Tables of which a few rows are read for each token (per-layer embeddings); llama.cpp keeps them on the host."""
 
