@@ -18,8 +18,8 @@ from app.hardware.tables import CpuModel, cpu_models
 _CLASSES = {
     "ryzen": "ryzen", "threadripper": "threadripper", "tr": "threadripper", "epyc": "epyc", "xeon": "xeon",
     "platinum": "xeon", "gold": "xeon", "silver": "xeon", "bronze": "xeon", "e5": "xeon", "e3": "xeon", "core": "core",
-    "i3": "core", "i5": "core", "i7": "core", "i9": "core", "ultra": "core", "apple": "apple", "snapdragon": "snapdragon",
-    "altra": "altra",
+    "i3": "core", "i5": "core", "i7": "core", "i9": "core", "ultra": "core", "apple": "apple",
+    "snapdragon": "snapdragon", "altra": "altra",
 }  # fmt: skip
 """Words of a brand -> the brand. One that another model has excludes it."""
 _LINES = frozenset({

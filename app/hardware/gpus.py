@@ -17,11 +17,13 @@ _LAPTOP = frozenset({"laptop", "mobile", "notebook"})
 _INTEGRATED = frozenset({"igpu", "igp", "integrated", "apu", "onboard", "builtin"})
 _TELLING = frozenset({
     "ti", "super", "s", "xt", "xtx", "gre", "ada", "blackwell", "d", "v2", "pro", "max", "ultra", "sff", "sxm", "nvl",
-    "maxq", "m", "plus", "le", "ti", "duo", "x2", "titan", "quadro", "ampere", "turing",
+    "maxq", "m", "plus", "le", "duo", "x2", "titan", "quadro", "ampere", "turing",
 })  # fmt: skip
 """Words that make another product of a name: none of them may be left over."""
 _SEPARATORS = re.compile(r"\s*(?:\+|,|;|&|\band\b)\s*", re.IGNORECASE)
 _SIZE_TOLERANCE = 0.07
+_MOST_OF_A_MODEL = 2.5
+"""Cards are refitted with twice their memory (RTX 4090 48GB); more than this is some other memory's size."""
 _CORES = re.compile(r"(\d{1,2})[\s-]*cores?\b", re.IGNORECASE)
 _NOTHING = frozenset({"", "none", "no", "nogpu", "cpu", "cpuonly", "-"})
 
@@ -135,6 +137,8 @@ def _named(piece: str, inside: str, vram_gib: float | None, own: str | None) -> 
     if chosen is None:
         return None
     model, assumed = chosen
+    if size and model.vram_gib and size > _MOST_OF_A_MODEL * model.vram_gib:
+        size = None  # "GH200 480GB": the processor's memory
     vram = None if model.kind == "igpu" and model.vram_gib is None else size or model.vram_gib
     return NamedGpu(model, count or late or size_count or 1, vram, piece.strip(), assumed)
 

@@ -18,7 +18,10 @@ _NAMED_CHANNELS = re.compile(
 _MODULES = re.compile(r"(?<![\w.])(\d{1,2})\s*[x×]\s*(?=(?:\d+\s*g[ib]*b?\s*)?(?:lp)?ddr)", re.IGNORECASE)
 _BITS = re.compile(r"(\d{2,4})[\s-]*bits?\b", re.IGNORECASE)
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:gb|gib)/s", re.IGNORECASE)
-_NAMED = {"single": 1, "one": 1, "dual": 2, "two": 2, "triple": 3, "quad": 4, "four": 4, "hexa": 6, "octa": 8, "eight": 8, "twelve": 12}  # fmt: skip
+_NAMED = {
+    "single": 1, "one": 1, "dual": 2, "two": 2, "triple": 3, "quad": 4, "four": 4, "hexa": 6, "octa": 8, "eight": 8,
+    "twelve": 12,
+}  # fmt: skip
 _PLAUSIBLE_MTS = range(800, 13000)
 
 
