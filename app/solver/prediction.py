@@ -13,6 +13,8 @@ def placement_class(scene: Scene, placement: Placement) -> str:
     """Which row of the range table a placement belongs to."""
     used = [scene.machine.device(device) for device in placement.devices]
     kinds = {device.kind for device in used}
+    if scene.engine.runtime == "ktransformers" and "cpu" in kinds:
+        return "ktransformers"
     if any(read_bandwidth(device)[1] == "estimated" for device in used):
         return "remote" if "remote" in kinds else "unknown bandwidth"
     if "remote" in kinds:
@@ -45,7 +47,7 @@ def predict_decode(
         batch: sequences decoded together; the speed is of all of them.
     """
     costs = decode_costs(scene, placement, parameters, context=context, batch=batch)
-    terms = terms_of(scene, placement, costs, context=context, batch=batch)
+    terms = terms_of(scene, placement, parameters, costs, context=context, batch=batch)
     speed = 1000.0 * batch / total_ms(costs, scene.coefficients)
     low, high = scene.coefficients.ranges[f"decode.{placement_class(scene, placement)}"]
     weakest = worst_basis(*(term.basis for term in terms))
@@ -65,9 +67,10 @@ def predict_prefill(
         depth: tokens that are in the cache before it.
     """
     costs = prefill_costs(scene, placement, parameters, prompt_tokens=prompt_tokens, depth=depth)
-    terms = terms_of(scene, placement, costs, context=depth + prompt_tokens, batch=1)
+    terms = terms_of(scene, placement, parameters, costs, context=depth + prompt_tokens, batch=1)
     speed = 1000.0 / total_ms(costs, scene.coefficients)
-    low, high = scene.coefficients.ranges[f"prefill.{placement_class(scene, placement)}"]
+    ranges = scene.coefficients.ranges
+    low, high = ranges.get(f"prefill.{placement_class(scene, placement)}", ranges["prefill.hybrid"])
     weakest = worst_basis(*(term.basis for term in terms))
     together = round(tokens_together(parameters, prompt_tokens))
     return Prediction(speed, speed * low, speed * high, weakest, depth + prompt_tokens, terms, together)

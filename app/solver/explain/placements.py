@@ -15,19 +15,42 @@ if TYPE_CHECKING:
 
 
 def placement_text(machine: Machine, placement: Placement, shape: ModelShape) -> str:
-    """`all on A`, or `attention on A, experts: 12 layers A, 24 layers B`."""
+    """`all on A`, `layers 0-11 on A, 12-47 on B`, or `attention on A, layers of experts: 12 on A, 24 on B`."""
+    if len(placement.attention_devices) > 1:
+        return _divided_text(machine, placement, shape)
     name = machine.device(placement.head).label
-    parts = []
-    for device_id in placement.devices:
-        layers = [i for i in placement.expert_layers(device_id) if shape.layers[i].expert_bytes]
-        if layers:
-            parts.append(f"{len(layers)} on {machine.device(device_id).label}")
+    parts = _expert_parts(machine, placement, shape)
     if not parts or placement.devices == (placement.head,):
         return f"all on {name}"
     moe_layers = sum(1 for layer in shape.layers if layer.expert_bytes)
     if len(parts) == 1:
         return f"attention on {name}, all {moe_layers} layers' experts {parts[0].removeprefix(f'{moe_layers} ')}"
     return f"attention on {name}, layers of experts: {', '.join(parts)}"
+
+
+def _expert_parts(machine: Machine, placement: Placement, shape: ModelShape, away: bool = False) -> list[str]:
+    """How many layers' experts each device has; `away`: only of layers whose attention is elsewhere."""
+    parts = []
+    for device_id in placement.devices:
+        layers = [
+            i
+            for i in placement.expert_layers(device_id)
+            if shape.layers[i].expert_bytes and not (away and placement.attention[i] == device_id)
+        ]
+        if layers:
+            parts.append(f"{len(layers)} on {machine.device(device_id).label}")
+    return parts
+
+
+def _divided_text(machine: Machine, placement: Placement, shape: ModelShape) -> str:
+    blocks: list[str] = []
+    for device_id in dict.fromkeys(placement.attention):
+        layers = placement.attention_layers(device_id)
+        numbers = f"layers {layers[0]}-{layers[-1]}" if len(layers) > 1 else f"layer {layers[0]}"
+        blocks.append(f"{numbers if not blocks else numbers.partition(' ')[2]} on {machine.device(device_id).label}")
+    text = ", ".join(blocks)
+    away = _expert_parts(machine, placement, shape, away=True)
+    return f"{text}; experts of {', '.join(away)}" if away else text
 
 
 def alternatives(

@@ -6,10 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.solver.coefficients import Coefficient
-from app.solver.compute import gpu_tflops, link_gbps
+from app.solver.compute import copy_gbps, cpu_tflops, gpu_tflops, link_gbps
 from app.solver.decode import read_bandwidth
+from app.solver.plan import Parameters, Placement
 from app.solver.scene import Cost, Scene
-from detectors.facts import Basis, Device
+from detectors.facts import Basis
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What costs are of."""
+
+    scene: Scene
+    placement: Placement
+    parameters: Parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +33,20 @@ class Rate:
     amount: str = ""
     """What the quantity is: `1607 MB`, `36 layers`."""
     rated: str = ""
-    """The rated speed and how it is known: `960 GB/s of RX 7900 XTX (driver)`; empty for a count."""
+    """The rated speed and how it is known: `960 GB/s, the memory of RX 7900 (from a table)`; empty for a count."""
+    division: str = ""
+    """The time at the rated speed: `1607 MB / 960 GB/s`; empty for a count."""
 
 
 def decimal_bytes(size: float) -> str:
     """`1607 MB`, `23.4 GB`: decimal, as bandwidths are."""
-    for scale, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if size >= scale * (10 if unit == "GB" else 1):
-            return f"{size / scale:.3g} {unit}" if unit != "MB" else f"{size / scale:.0f} MB"
-    return f"{size:.0f} B"
+    unit, scale = next(
+        (pair for pair in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)) if size >= 0.995 * pair[1]), ("B", 1.0)
+    )
+    if unit == "GB" and size < 9.995e9:
+        unit, scale = "MB", 1e6
+    value = size / scale
+    return f"{value:.0f} {unit}" if value >= 999.5 else f"{value:.3g} {unit}"
 
 
 def time_text(ms: float) -> str:
@@ -39,13 +54,14 @@ def time_text(ms: float) -> str:
     return f"{ms * 1000:.3g} µs" if ms < 1 else f"{ms:.3g} ms"
 
 
-def rate_of(scene: Scene, cost: Cost, constant: Coefficient) -> Rate:
+def rate_of(setting: Setting, cost: Cost) -> Rate:
     """How that cost comes about, by the unit of its constant."""
+    constant = setting.scene.coefficients.values[cost.coefficient]
     reader = _BY_UNIT.get(constant.unit)
     if reader is not None:
-        return reader(scene, cost, constant)
+        return reader(setting, cost, constant)
     if constant.unit.startswith("layers"):
-        return _counted(_layers(scene, cost, constant), "layer", cost, constant)
+        return _counted(_layers(setting, cost, constant), "layer", cost, constant)
     amount = f"{cost.quantity:.3g} {constant.unit}"
     return Rate(f"{amount} at {time_text(constant.value)}: {constant.why}", constant.basis, amount)
 
@@ -58,69 +74,74 @@ def _percent(constant: Coefficient) -> str:
     return f"{100 / constant.value:.0f} %"
 
 
-def _read(scene: Scene, cost: Cost, constant: Coefficient) -> Rate:
-    device = scene.machine.device(cost.device)
+def _at(amount: str, speed: float, unit: str, whose: str, basis: Basis, constant: Coefficient, source: str) -> Rate:
+    """An amount at a rated speed, of which the constant says how much is reached."""
+    return Rate(
+        f"{amount} {source} at {_share(speed, constant)} {unit} ({_percent(constant)} of {speed:.3g})",
+        basis,
+        amount,
+        f"{speed:.4g} {unit}, {whose} ({known(basis)})",
+        f"{amount} / {speed:.4g} {unit}",
+    )
+
+
+def _read(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
+    device = setting.scene.machine.device(cost.device)
     gbps, basis = read_bandwidth(device)
     amount = decimal_bytes(cost.quantity * gbps * 1e6)
-    return Rate(
-        f"{amount} from {device.label} at {_share(gbps, constant)} GB/s ({_percent(constant)} of {gbps:.0f})",
-        basis,
-        amount,
-        f"{gbps:.4g} GB/s, the memory of {device.label} ({known(basis)})",
-    )
+    return _at(amount, gbps, "GB/s", f"the memory of {device.label}", basis, constant, f"from {device.label}")
 
 
-def _copied(scene: Scene, cost: Cost, constant: Coefficient) -> Rate:
-    device = scene.machine.device(cost.device)
-    gbps, basis = link_gbps(scene.machine, "cpu", cost.device)
+def _copied(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
+    """Weights from the host's memory to a GPU, or activations between two devices."""
+    machine, device = setting.scene.machine, setting.scene.machine.device(cost.device)
+    if cost.part == "crossing":
+        pairs = zip(setting.placement.experts, setting.placement.attention, strict=True)
+        other = next((attention for owner, attention in pairs if owner == cost.device != attention), "cpu")
+        gbps, basis = link_gbps(machine, cost.device, other)
+    else:
+        basis = link_gbps(machine, "cpu", cost.device)[1]
+        gbps = copy_gbps(machine, "cpu", cost.device, setting.parameters)
     amount = decimal_bytes(cost.quantity * gbps * 1e6)
-    return Rate(
-        f"{amount} over the link at {_share(gbps, constant)} GB/s ({_percent(constant)} of {gbps:.3g})",
-        basis,
-        amount,
-        f"{gbps:.4g} GB/s, the link of {device.label} ({known(basis)})",
-    )
+    return _at(amount, gbps, "GB/s", f"the link of {device.label}", basis, constant, "over the link")
 
 
-def _multiplied(scene: Scene, cost: Cost, constant: Coefficient) -> Rate:
-    device: Device = scene.machine.device(cost.device)
+def _multiplied(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
+    device = setting.scene.machine.device(cost.device)
     tflops, basis = gpu_tflops(device)
     amount = f"{cost.quantity * tflops:.3g} GFLOP"
-    return Rate(
-        f"{amount} on {device.label} at {_share(tflops, constant)} TFLOPS ({_percent(constant)} of {tflops:.4g})",
-        basis,
-        amount,
-        f"{tflops:.4g} TFLOPS FP16 of {device.label} ({known(basis)})",
-    )
+    return _at(amount, tflops, "TFLOPS", f"FP16 of {device.label}", basis, constant, f"on {device.label}")
 
 
-def _threads(scene: Scene, cost: Cost, constant: Coefficient) -> Rate:
-    amount = f"{cost.quantity:.3g} ms of multiplying at the rated speed of the threads"
-    return Rate(f"{amount}, reached to {_percent(constant)}", "table", amount)
+def _threads(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
+    tflops = cpu_tflops(setting.scene.machine.cpu, setting.parameters, setting.scene.engine)
+    amount = f"{cost.quantity * tflops:.3g} GFLOP"
+    return _at(amount, tflops, "TFLOPS", "the threads together", "table", constant, "by the CPU's threads")
 
 
-def _per_thread(scene: Scene, cost: Cost, constant: Coefficient) -> Rate:
-    amount = f"{cost.quantity:.3g} GFLOP for each thread"
+def _per_thread(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
+    amount = f"{cost.quantity / 1000:.3g} GFLOP for each thread"
     return Rate(f"{amount} at {1 / constant.value:.3g} GFLOPS", constant.basis, amount)
 
 
-def _calls(scene: Scene, cost: Cost, constant: Coefficient) -> Rate:
-    return _counted(round(cost.quantity), "call", cost, constant)
+def _calls(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
+    return _counted(cost.quantity, "call", cost, constant)
 
 
-def _counted(count: int, thing: str, cost: Cost, constant: Coefficient) -> Rate:
-    each = cost.quantity * constant.value / max(1, count)
-    amount = f"{count} {thing}{'s' if count != 1 else ''}"
+def _counted(count: float, thing: str, cost: Cost, constant: Coefficient) -> Rate:
+    """So many things at so much each; of a prompt, the share of them that falls to one token."""
+    each = cost.quantity * constant.value / count
+    amount = f"{count:.3g} {thing}{'s' if count != 1 else ''}"
     return Rate(f"{amount}, {time_text(each)} each: {constant.why}", constant.basis, amount)
 
 
-def _layers(scene: Scene, cost: Cost, constant: Coefficient) -> int:
+def _layers(setting: Setting, cost: Cost, constant: Coefficient) -> float:
     """How many layers a quantity of layers, or of layers times something, stands for."""
     if constant.unit == "layers x d_model / 4096":
-        return round(cost.quantity * 4096 / scene.shape.d_model)
+        return cost.quantity * 4096 / setting.scene.shape.d_model
     if constant.unit == "layers":
-        return round(cost.quantity)
-    return len(scene.shape.layers)
+        return cost.quantity
+    return len(setting.placement.attention_layers(cost.device)) or len(setting.scene.shape.layers)
 
 
 def known(basis: Basis) -> str:
@@ -134,11 +155,11 @@ def known(basis: Basis) -> str:
     }[basis]
 
 
-_BY_UNIT: Mapping[str, Callable[[Scene, Cost, Coefficient], Rate]] = {
+_BY_UNIT: Mapping[str, Callable[[Setting, Cost, Coefficient], Rate]] = {
     "ms at peak bandwidth": _read,
     "ms at the link's bandwidth": _copied,
     "ms at rated FP16": _multiplied,
-    "GFLOP / rated TFLOPS of the threads": _threads,
-    "GFLOP / threads": _per_thread,
+    "GFLOP / TFLOPS of the threads": _threads,
+    "MFLOP / threads": _per_thread,
     "calls": _calls,
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.solver.coefficients import Coefficient
-from app.solver.explain.rates import Rate, rate_of
-from app.solver.plan import Placement, Prediction, Term
+from app.solver.explain.rates import Rate, Setting, rate_of
+from app.solver.plan import Parameters, Placement, Prediction, Term
 from app.solver.scene import Cost, Scene
 from app.units import rate_text
 from detectors.facts import Basis
@@ -20,7 +20,7 @@ def worst_basis(*bases: Basis) -> Basis:
 
 
 def terms_of(
-    scene: Scene, placement: Placement, costs: Sequence[Cost], *, context: int, batch: int
+    scene: Scene, placement: Placement, parameters: Parameters, costs: Sequence[Cost], *, context: int, batch: int
 ) -> tuple[Term, ...]:
     """Costs as terms, milliseconds per token, largest first; costs of one part and device are one term.
 
@@ -29,13 +29,15 @@ def terms_of(
     Args:
         scene: model, machine, constants.
         placement: what is where.
+        parameters: threads, load mode.
         costs: of one step.
         context: tokens in the cache, as the words say.
         batch: sequences that share the step.
     """
+    setting = Setting(scene, placement, parameters)
     found: dict[tuple[str, str], list[Term]] = {}
     for cost in costs:
-        found.setdefault((cost.part, cost.device), []).append(_single(scene, cost, context, batch))
+        found.setdefault((cost.part, cost.device), []).append(_single(setting, cost, context, batch))
     terms = [_joined(name_of(scene, *key), group) for key, group in found.items()]
     return tuple(sorted(terms, key=lambda term: -term.value))
 
@@ -73,15 +75,15 @@ def _joined(name: str, terms: list[Term]) -> Term:
     )
 
 
-def _single(scene: Scene, cost: Cost, context: int, batch: int) -> Term:
-    constant = scene.coefficients.values[cost.coefficient]
-    rate = rate_of(scene, cost, constant)
+def _single(setting: Setting, cost: Cost, context: int, batch: int) -> Term:
+    constant = setting.scene.coefficients.values[cost.coefficient]
+    rate = rate_of(setting, cost)
     value = cost.quantity * constant.value / batch
     shared = f", shared by {batch} sequences" if batch > 1 else ""
     depth = f", {context} tokens deep" if cost.part == "kv" else ""
     why = f"{rate.text}{depth}{shared}"
     return Term(
-        name_of(scene, cost.part, cost.device),
+        name_of(setting.scene, cost.part, cost.device),
         value,
         "ms",
         why,

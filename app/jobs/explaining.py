@@ -1,0 +1,111 @@
+"""The report of a plan: the plan itself, what it takes, what limits it, and how every number came about."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from app.jobs.planning import PlannedRun, PlanRequest
+from app.jobs.supposing import WhatIf
+from app.runtimes.base import Command, Engine
+from app.solver.coefficients import Coefficient
+from app.solver.explain import placement_text
+from app.solver.explain.bottleneck import Move, Share, moves, shares
+from app.solver.explain.derivation import Derivation
+from app.solver.explain.pools import PoolUse, pool_uses
+from app.solver.explain.prompts import crossover_text
+from app.solver.explain.questions import derivations
+from app.solver.model import ModelShape
+from app.solver.plan import Plan, Term
+from app.solver.ram import with_ram_bandwidth
+from app.solver.scene import Scene
+from detectors.facts import Machine
+
+SCHEMA = "moetune.plan/1"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReport:
+    """What `moetune plan` answers with."""
+
+    schema: str
+    """`moetune.plan/1`: the number rises when a field changes its meaning or goes."""
+    request: PlanRequest
+    machine: Machine
+    shape: ModelShape
+    engine: Engine
+    plan: Plan
+    placement: str
+    """The placement in words."""
+    pools: tuple[PoolUse, ...]
+    limits: tuple[Share, ...]
+    """What a token's time goes to, by resource, the largest first: the first is the bottleneck."""
+    moves: tuple[Move, ...]
+    """What single changes would gain, the most first."""
+    crossover: str
+    """When copying experts to the GPU pays for prompts; empty where there are none to copy."""
+    derivations: tuple[Derivation, ...]
+    constants: dict[str, Coefficient]
+    """Those that the terms name."""
+    command: Command
+    command_line: str
+    """The command as a shell takes it."""
+    engine_checked: bool
+    """Whether the engine itself was asked for the memory of this plan."""
+    launchable: bool
+    what_if: WhatIf | None = None
+
+
+def report_of(planned: PlannedRun, what_if: WhatIf | None = None) -> PlanReport:
+    """All that can be said about a plan. The solver is asked again for what would move it: some 0.1 s."""
+    scene, plan = scene_of(planned), planned.plan
+    return PlanReport(
+        schema=SCHEMA,
+        request=planned.request,
+        machine=planned.machine,
+        shape=planned.shape,
+        engine=planned.engine,
+        plan=plan,
+        placement=placement_text(planned.machine, plan.placement, planned.shape),
+        pools=pool_uses(planned.machine, plan.memory),
+        limits=shares(scene, plan.decode),
+        moves=moves(scene, plan, planned.policy),
+        crossover=crossover_text(scene, plan),
+        derivations=derivations(scene, plan),
+        constants=_constants(scene, plan),
+        command=planned.command,
+        command_line=command_line(planned.command),
+        engine_checked=planned.engine_checked,
+        launchable=planned.launchable,
+        what_if=what_if,
+    )
+
+
+def scene_of(planned: PlannedRun) -> Scene:
+    """What the plan's numbers were reckoned with."""
+    return Scene(with_ram_bandwidth(planned.machine), planned.shape, planned.coefficients)
+
+
+def command_words(command: Command) -> list[str]:
+    """The command word by word, each quoted for a shell."""
+    settings = [f"{name}={shlex.quote(value)}" for name, value in command.env.items()]
+    unset = [part for name in command.unset for part in ("-u", name)]
+    prefix = ["env", *unset, *settings] if unset or settings else []
+    return [*prefix, *(shlex.quote(word) for word in command.argv)]
+
+
+def command_line(command: Command) -> str:
+    """The command as one could paste it into a shell."""
+    return " ".join(command_words(command))
+
+
+def _constants(scene: Scene, plan: Plan) -> dict[str, Coefficient]:
+    named = {term.coefficient for term in _terms(plan) if term.coefficient}
+    return {name: scene.coefficients.values[name] for name in sorted(named)}
+
+
+def _terms(plan: Plan) -> Iterator[Term]:
+    for prediction in (plan.decode, plan.prefill):
+        for term in prediction.terms if prediction is not None else ():
+            yield from term.parts or (term,)
