@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from app.solver.model import KvType, LayerShape, ModelShape
 from app.solver.plan import Parameters, Placement
@@ -28,6 +29,16 @@ TABLE_READ_TWICE = frozenset({"gemma4"})
 HOST = "cpu"
 """Id of the device that holds the embedding table and the engine's input buffers."""
 
+GPU_CONTEXT_BYTES = 320 * 1024**2
+"""What a process takes of a discrete GPU before it loads anything (the driver's context, kernels). Unsloth's figure
+for CUDA; others measured 120 to 680 MB."""
+
+PROMPT_CACHE_BYTES = 8 * 1024**3
+"""llama-server's own limit for prompts that it keeps in RAM (`--cache-ram`)."""
+
+SCHEDULER_COPIES = 4
+"""Copies of its inputs that llama.cpp keeps on each of several GPUs that work as a pipeline (GGML_SCHED_MAX_COPIES)."""
+
 
 def padded(cells: int) -> int:
     """Round up to whole blocks of KV cells."""
@@ -47,10 +58,8 @@ def layer_kv_bytes(layer: LayerShape, window: int, parameters: Parameters) -> in
     cells = padded(parameters.context // parameters.parallel)
     if layer.kind == "swa" and window:
         cells = padded(min(cells, window + parameters.ubatch))
-    row = layer.kv_heads * (
-        layer.key_length * KV_TYPE_BYTES[parameters.kv_type_k]
-        + layer.value_length * KV_TYPE_BYTES[parameters.kv_type_v]
-    )
+    key, value = KV_TYPE_BYTES[parameters.kv_type_k], KV_TYPE_BYTES[parameters.kv_type_v]
+    row = layer.kv_heads * (layer.key_length * key + layer.value_length * value) + layer.index_length * key
     return round(cells * parameters.parallel * row)
 
 
@@ -63,32 +72,65 @@ def kv_bytes(shape: ModelShape, placement: Placement, parameters: Parameters) ->
 
 
 def weight_bytes(shape: ModelShape, placement: Placement) -> dict[str, int]:
-    """Weight bytes by device id; the embedding table stays on the host."""
+    """Weight bytes by device id; the embedding table and tables of looked-up rows stay on the host."""
     held: defaultdict[str, int] = defaultdict(int)
-    held[HOST] += shape.embedding_bytes
+    held[HOST] += shape.embedding_bytes + shape.lookup_bytes
     for layer, device_id, owner in zip(shape.layers, placement.attention, placement.experts, strict=True):
         held[device_id] += layer.resident_bytes
         if layer.expert_bytes:
             held[owner] += layer.expert_bytes
-    shares_head = shape.head_tied and placement.head == HOST and shape.architecture not in TABLE_READ_TWICE
-    held[placement.head] += 0 if shares_head else shape.head_bytes
+    held[placement.head] += head_bytes(shape, placement.head)
     return dict(held)
 
 
-def compute_bytes(
-    shape: ModelShape, placement: Placement, parameters: Parameters, *, outputs: int | None = None
-) -> dict[str, int]:
-    """Activation buffers by device id: the largest of the phases whose memory llama.cpp reuses.
+def head_bytes(shape: ModelShape, device_id: str) -> int:
+    """Bytes of the output head on that device: none where it shares the embedding table on the host."""
+    shared = shape.head_tied and device_id == HOST and shape.architecture not in TABLE_READ_TWICE
+    return 0 if shared else shape.head_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Buffers:
+    """Activation bytes of one ubatch, by what a device does with it. llama.cpp reuses the memory of phases."""
+
+    mask: int
+    """Who sees whom: tokens x cells x 2 bytes, and once more for the sliding window."""
+    row: int
+    """One activation of the model's width for each token, float32."""
+    experts: int
+    attention: int
+    output: int
+    staging: int
+    """One tensor of experts that a GPU copies from host memory to multiply with it."""
+
+    def of_attention(self, *, head: bool, experts: bool, copies: bool, pipeline: bool) -> int:
+        """Bytes of a device that has attention layers.
+
+        Args:
+            head: it has the output head too.
+            experts: it has experts of its own or of others' layers.
+            copies: it computes large batches of experts that are in host memory.
+            pipeline: it is one of several GPUs that work on several ubatches at once.
+        """
+        local = self.mask + self.experts if experts or copies else 0
+        largest = max(self.output if head else 0, self.attention, local)
+        inputs = (SCHEDULER_COPIES - 1) * (self.mask + self.row) if pipeline else 0
+        return largest + inputs + (self.staging if copies else 0)
+
+    def of_host(self, *, alone: bool) -> int:
+        """Bytes of the host besides: a copy of the mask and two of the input, or the input where it does it all."""
+        return self.row if alone else self.mask + 2 * self.row
+
+
+def buffers(shape: ModelShape, parameters: Parameters, *, outputs: int | None = None) -> Buffers:
+    """The sizes of a model's activations.
 
     With T tokens in a ubatch and float32 activations: attention holds T x (2 heads x key + 2 d) beside the mask, the
     experts T x (used x (2 inner + d) + 2 d), the output one row of the vocabulary for each sequence that a server
-    answers. The mask is T x cells x 2 bytes with flash attention, once more for the window; the host keeps a copy of it
-    and two of the input. With weights and cache it agrees with `llama-fit-params` 0.5.0 within 2 % of each device's
-    total for thirteen architectures (T 512 and 2048, 4K and 32K cells).
+    answers. The mask is T x cells x 2 bytes with flash attention, once more for the window.
 
     Args:
         shape: the model.
-        placement: what is where.
         parameters: context, ubatch, sequences.
         outputs: rows of the vocabulary that are computed at once where it is not one for each sequence.
             `llama-fit-params` reserves one for each of the T tokens.
@@ -96,17 +138,55 @@ def compute_bytes(
     tokens = min(parameters.ubatch, parameters.context)
     cells = padded(parameters.context // parameters.parallel)
     mask = tokens * cells * 2
-    if any(layer.kind == "swa" for layer in shape.layers) and shape.window:
+    if shape.window and any(layer.kind == "swa" for layer in shape.layers):
         mask += tokens * padded(min(cells, shape.window + parameters.ubatch)) * 2
     row = tokens * shape.d_model * 4
     key = max((layer.key_length for layer in shape.layers), default=0)
-    experts = tokens * shape.expert_used * (2 * shape.expert_ff + shape.d_model) * 4 + 2 * row
-    attention = mask + tokens * 2 * shape.heads * key * 4 + 2 * row
-    output = (parameters.parallel if outputs is None else outputs) * shape.vocabulary * 4 + row
+    return Buffers(
+        mask=mask,
+        row=row,
+        experts=tokens * shape.expert_used * (2 * shape.expert_ff + shape.d_model) * 4 + 2 * row,
+        attention=mask + tokens * 2 * shape.heads * key * 4 + 2 * row,
+        output=(parameters.parallel if outputs is None else outputs) * shape.vocabulary * 4 + row,
+        staging=max((layer.expert_bytes for layer in shape.layers), default=0) // 3,
+    )
+
+
+def copies_experts(placement: Placement, parameters: Parameters) -> bool:
+    """Whether the first GPU computes large batches of experts that are in host memory, so that it needs room for them.
+
+    llama.cpp does so for weights in a host buffer, which a repacked one is not.
+    """
+    on_host = any(owner == HOST != device for owner, device in zip(placement.experts, placement.attention, strict=True))
+    return on_host and parameters.op_offload and not parameters.no_host
+
+
+def compute_bytes(
+    shape: ModelShape, placement: Placement, parameters: Parameters, *, outputs: int | None = None
+) -> dict[str, int]:
+    """Activation buffers by device id.
+
+    With weights and cache they agree with `llama-fit-params` 0.5.0, see tests/benchmarks/memory.py.
+
+    Args:
+        shape: the model.
+        placement: what is where.
+        parameters: context, ubatch, sequences.
+        outputs: as for `buffers`.
+    """
+    sizes = buffers(shape, parameters, outputs=outputs)
     owners = {owner for layer, owner in zip(shape.layers, placement.experts, strict=True) if layer.expert_bytes}
-    held = dict.fromkeys(owners, experts)
-    for device_id in placement.attention_devices:
-        local = mask + experts if device_id in owners else 0
-        held[device_id] = max(output if device_id == placement.head else 0, attention, local)
-    held[HOST] = held.get(HOST, 0) + (row if placement.attention_devices == (HOST,) else mask + 2 * row)
+    held = dict.fromkeys(owners, sizes.experts)
+    attending = placement.attention_devices
+    gpus = [device_id for device_id in attending if device_id.startswith("gpu:")]
+    copying = gpus[:1] if copies_experts(placement, parameters) else []
+    pipeline = len(gpus) > 1 and gpus == list(attending) and placement.experts == placement.attention
+    for device_id in attending:
+        held[device_id] = sizes.of_attention(
+            head=device_id == placement.head,
+            experts=device_id in owners,
+            copies=device_id in copying,
+            pipeline=pipeline,
+        )
+    held[HOST] = held.get(HOST, 0) + sizes.of_host(alone=attending == (HOST,))
     return held

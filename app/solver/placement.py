@@ -1,141 +1,200 @@
-"""Which device may hold what: budgets, and the fastest placement that keeps within them."""
+"""Placements with all attention on one device, and experts layer by layer where there is room for them.
+
+Layers are alike, so how many layers of experts a device has decides, not which. Each layer costs the same on a device
+whatever the others do: filling the cheapest device first is exact for a given set of devices, and every set is tried.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, product
 
-from app.solver import constants as k
 from app.solver import memory
-from app.solver.decode import decode_costs
-from app.solver.model import ModelShape, Policy
+from app.solver.budget import Budgets
+from app.solver.layers import CostTable, Layers
+from app.solver.model import ModelShape
 from app.solver.plan import Parameters, Placement
-from app.solver.scene import Scene, total_ms
 from detectors.facts import Device, Machine
+
+Block = tuple[str, int]
+"""A device and how many layers it attends to."""
+
+Home = tuple[int, int, str]
+"""First layer, layers, and the device that holds their experts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shortfall:
-    """A placement that does not fit: where, and by how much."""
+class Candidate:
+    """A placement that fits, and how long the work takes with it."""
 
-    placement: Placement
-    device: Device
-    missing_bytes: int
-    needed_bytes: int
-    """What the placement would put on that device, or on all devices of its pool."""
-    available_bytes: int
+    seconds: float
+    """Of the work."""
+    answer_s: float
+    """Of these, the answers."""
+    blocks: tuple[Block, ...]
+    """Attention in the order of the layers."""
+    homes: tuple[Home, ...]
+    """Where experts are; those of other layers are with their attention."""
+    parameters: Parameters
+    devices: frozenset[str]
+
+    @property
+    def placement(self) -> Placement:
+        """The placement itself."""
+        attention = [device for device, count in self.blocks for _ in range(count)]
+        owners = list(attention)
+        for start, count, owner in self.homes:
+            owners[start : start + count] = [owner] * count
+        return Placement(tuple(attention), tuple(owners), self.blocks[-1][0])
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """The devices that hold experts, of a placement with all attention on one device."""
+        return frozenset(owner for _, _, owner in self.homes)
 
 
-def reserve_bytes(device: Device, policy: Policy) -> int:
-    """What to leave alone of that device's memory; nothing where the person has set a limit themselves."""
-    if policy.limit(device.id) is not None:
-        return 0
-    if policy.reserve_bytes is not None:
-        return policy.reserve_bytes
-    if device.kind == "dgpu":
-        return k.DISCRETE_RESERVE_BYTES
-    return 0 if device.kind == "remote" and device.pool_id != "ram" else k.HOST_RESERVE_BYTES
+class Filler:
+    """Fills devices with a model's layers, for one set of parameters."""
+
+    def __init__(
+        self, machine: Machine, shape: ModelShape, layers: Layers, budgets: Budgets, parameters: Parameters
+    ) -> None:
+        self.shape = shape
+        self.layers = layers
+        self.budgets = budgets
+        self.sizes = memory.buffers(shape, parameters)
+        per_layer = {
+            kind: memory.layer_kv_bytes(layer, shape.window, parameters) for kind, layer in enumerate(layers.kinds)
+        }
+        self.kv_sums = (0, *accumulate(per_layer[kind] for kind in layers.kind_of))
+        self.contexts = {
+            device.id: memory.GPU_CONTEXT_BYTES if device.kind == "dgpu" else 0 for device in machine.devices
+        }
+        self._gpus = {device.id for device in machine.devices if device.kind in ("igpu", "dgpu")}
+        self.tables = shape.embedding_bytes + shape.lookup_bytes
+
+    def room(self, held: dict[str, int]) -> tuple[dict[str, int], dict[str, int]] | None:
+        """What is left of each device and pool beside `held`; `None` where that is already too much."""
+        left = dict(self.budgets.device)
+        pools = dict(self.budgets.pool)
+        for device_id, size in held.items():
+            left[device_id] -= size
+            pools[self.budgets.pool_of[device_id]] -= size
+        return None if min(left.values()) < 0 or min(pools.values()) < 0 else (left, pools)
+
+    def held(self, attention: str, owners: Sequence[str], parameters: Parameters) -> dict[str, int]:
+        """Bytes by device before any experts are placed: attention on one device, experts to come on `owners`."""
+        copies = attention in self._gpus and memory.HOST in owners and parameters.op_offload and not parameters.no_host
+        held = {memory.HOST: self.tables + self.sizes.of_host(alone=attention == memory.HOST)}
+        held[attention] = held.get(attention, 0) + (
+            self.layers.resident_sums[-1]
+            + self.kv_sums[-1]
+            + memory.head_bytes(self.shape, attention)
+            + self.contexts[attention]
+            + self.sizes.of_attention(head=True, experts=attention in owners, copies=copies, pipeline=False)
+        )
+        for owner in owners:
+            if owner != attention:
+                held[owner] = held.get(owner, 0) + self.sizes.experts + self.contexts[owner]
+        return held
+
+    def fill(
+        self, attention: str, owners: Sequence[str], parameters: Parameters
+    ) -> list[tuple[int, int, int, str]] | None:
+        """Runs of layers for each of `owners`, which are in the order of their costs.
+
+        Returns:
+            (size, first layer, layers, device); `None` where not everything fits, or a device would stay empty.
+        """
+        found = self.room(self.held(attention, owners, parameters))
+        if found is None:
+            return None
+        left, pools = found
+        taken: list[tuple[int, int, int, str]] = []
+        remaining = list(self.layers.runs)
+        sizes = self.layers.sizes
+        for owner in owners:
+            pool = self.budgets.pool_of[owner]
+            room = min(left[owner], pools[pool])
+            rest = []
+            before = len(taken)
+            for size, start, count in remaining:
+                fitting = min(count, room // sizes[size])
+                if fitting:
+                    taken.append((size, start, fitting, owner))
+                    room -= fitting * sizes[size]
+                    pools[pool] -= fitting * sizes[size]
+                if fitting < count:
+                    rest.append((size, start + fitting, count - fitting))
+            if len(taken) == before:
+                return None
+            remaining = rest
+        return None if remaining else taken
 
 
-def available_bytes(machine: Machine, device: Device, policy: Policy) -> int:
-    """Bytes that a plan may use on that device before the reserve: the least of pool, device and person's limit."""
-    pool = machine.pool(device.pool_id)
-    bounds = [pool.total_bytes if pool.available_bytes is None else pool.available_bytes]
-    bounds += [
-        bound for bound in (device.limit_bytes, device.available_bytes, policy.limit(device.id)) if bound is not None
+def owner_sets(shape: ModelShape, attention: Device, owners: Sequence[Device]) -> list[tuple[str, ...]]:
+    """Every set of devices that may hold experts; none for a dense model.
+
+    Of devices that are alike, a set has the first ones: the others would do as well.
+    """
+    if not shape.is_moe:
+        return [()]
+    groups: dict[object, list[str]] = {}
+    for device in owners:
+        own = device.id == attention.id
+        groups.setdefault(attention.id if own else likeness(device), []).append(device.id)
+    chosen = [
+        tuple(device_id for ids, count in zip(groups.values(), counts, strict=True) for device_id in ids[:count])
+        for counts in product(*(range(len(ids) + 1) for ids in groups.values()))
     ]
-    return min(bounds)
+    return sorted((one for one in chosen if one), key=len)
 
 
-def needed_bytes(shape: ModelShape, placement: Placement, parameters: Parameters) -> dict[str, int]:
-    """Weights, KV cache and compute buffers together, by device id."""
-    held: defaultdict[str, int] = defaultdict(int, memory.weight_bytes(shape, placement))
-    for device_id, size in memory.compute_bytes(shape, placement, parameters).items():
-        held[device_id] += size
-    for device_id, size in memory.kv_bytes(shape, placement, parameters).items():
-        held[device_id] += size
-    return dict(held)
+def likeness(device: Device) -> object:
+    """What two devices must share to be each other's stand-in: everything but their address. The host has no twin."""
+    if device.kind in ("cpu", "igpu"):
+        return device.id
+    return device.kind, device.name, device.bandwidth_gbps, device.limit_bytes, device.available_bytes
 
 
-def shortfall(machine: Machine, needed: Mapping[str, int], placement: Placement, policy: Policy) -> Shortfall | None:
-    """The first device or shared pool that `needed` overfills; `None` where all fits.
-
-    Devices that share a pool (an APU and its CPU) are added up: their bytes come out of the same memory.
-    """
-    by_pool: defaultdict[str, int] = defaultdict(int)
-    for device_id, size in needed.items():
-        device = machine.device(device_id)
-        available, reserve = available_bytes(machine, device, policy), reserve_bytes(device, policy)
-        by_pool[device.pool_id] += size
-        pool = machine.pool(device.pool_id)
-        pool_free = pool.total_bytes if pool.available_bytes is None else pool.available_bytes
-        for want, have in ((size, available), (by_pool[device.pool_id], pool_free)):
-            if want + reserve > have:
-                return Shortfall(placement, device, want + reserve - have, want, have)
-    return None
+def firsts(devices: Sequence[Device]) -> list[Device]:
+    """One device of each kind that has several alike."""
+    return list({likeness(device): device for device in reversed(devices)}.values())[::-1]
 
 
-def usable_devices(machine: Machine, policy: Policy) -> tuple[Device, ...]:
-    """The devices that the policy allows."""
-    allowed = policy.devices
-    return tuple(device for device in machine.devices if allowed is None or device.id in allowed)
+class OneAttention:
+    """All placements with the attention on one device, for one set of parameters."""
 
+    def __init__(self, layers: Layers, table: CostTable, attention: str, parameters: Parameters) -> None:
+        self._layers = layers
+        self._table = table
+        self.attention = attention
+        self.parameters = parameters
+        times = [table.attention(kind, attention, parameters) for kind in range(len(layers.kinds))]
+        fixed = table.fixed(0, attention, parameters)
+        counted = list(zip(layers.kind_counts, times, strict=True))
+        self.turn = fixed.turn + sum(count * time.turn for count, time in counted)
+        """Seconds of the work without any experts."""
+        self.answer = fixed.answer + sum(count * time.answer for count, time in counted)
 
-def candidates(scene: Scene, parameters: Parameters, policy: Policy) -> tuple[list[Placement], list[Shortfall]]:
-    """Every placement worth comparing, and those that would be but for their bytes.
+    def owner_cost(self, owner: str) -> float:
+        """Seconds of all experts, were they on that device."""
+        return sum(
+            count * self._table.experts(size, self.attention, owner, self.parameters).turn
+            for size, _, count in self._layers.runs
+        )
 
-    Layers are alike, so the cost of a layer's experts depends only on the device: filling the cheapest device first is
-    exact for that attention device. The plain placements (all experts on one device) are there to be compared with.
-    """
-    machine, shape = scene.machine, scene.shape
-    devices = usable_devices(machine, policy)
-    fitting: dict[Placement, None] = {}
-    failing: list[Shortfall] = []
-    for attention in devices:
-        owners = [attention] if attention.id == memory.HOST or not shape.is_moe else list(devices)
-        owners.sort(key=lambda owner: _layer_ms(scene, owner, attention, parameters))
-        everywhere = [_placed(shape, attention.id, [owner.id] * len(shape.layers)) for owner in owners]
-        for placement in (_filled(scene, parameters, policy, attention, owners), *everywhere):
-            lack = shortfall(machine, needed_bytes(shape, placement, parameters), placement, policy)
-            if lack is None:
-                fitting[placement] = None
-            else:
-                failing.append(lack)
-    return list(fitting), failing
-
-
-def _layer_ms(scene: Scene, owner: Device, attention: Device, parameters: Parameters) -> float:
-    """Milliseconds of all layers' experts on `owner`, crossings included: what orders the devices."""
-    placement = _placed(scene.shape, attention.id, [owner.id] * len(scene.shape.layers))
-    costs = decode_costs(scene, placement, parameters, context=0)
-    return total_ms([cost for cost in costs if cost.part in ("experts", "crossing")], scene.coefficients)
-
-
-def _placed(shape: ModelShape, attention: str, owners: Sequence[str]) -> Placement:
-    """Layers without experts belong to the attention device, so that equal placements compare equal."""
-    return Placement.on(
-        attention,
-        [owner if layer.expert_bytes else attention for layer, owner in zip(shape.layers, owners, strict=True)],
-    )
-
-
-def _filled(
-    scene: Scene, parameters: Parameters, policy: Policy, attention: Device, owners: Sequence[Device]
-) -> Placement:
-    """Experts layer by layer onto the cheapest device that still has room; the rest onto the last one."""
-    shape = scene.shape
-    chosen = [owners[-1].id] * len(shape.layers)
-    layer, position = 0, 0
-    while layer < len(shape.layers) and position < len(owners) - 1:
-        chosen[layer] = owners[position].id
-        placement = _placed(shape, attention.id, chosen)
-        needed = needed_bytes(shape, placement, parameters)
-        # What is not placed yet rests on the last device, which may be over its budget until more is moved off it.
-        watched = {device_id: size for device_id, size in needed.items() if device_id != owners[-1].id}
-        if shortfall(scene.machine, watched, placement, policy) is None:
-            layer += 1
-        else:
-            chosen[layer] = owners[-1].id
-            position += 1
-    return _placed(shape, attention.id, chosen)
+    def candidate(self, filler: Filler, owners: Sequence[str]) -> Candidate | None:
+        """The best placement on exactly these owners, given in the order of their costs."""
+        taken = filler.fill(self.attention, owners, self.parameters)
+        if taken is None:
+            return None
+        turn, answer = self.turn, self.answer
+        for size, _, count, owner in taken:
+            time = self._table.experts(size, self.attention, owner, self.parameters)
+            turn += count * time.turn
+            answer += count * time.answer
+        blocks = ((self.attention, len(self._layers.kind_of)),)
+        homes = tuple((start, count, owner) for _, start, count, owner in taken)
+        return Candidate(turn, answer, blocks, homes, self.parameters, frozenset((self.attention, *owners)))

@@ -218,6 +218,8 @@ class Plan:
     choices: tuple[Term, ...] = ()
     """Every parameter that was chosen, with its reason: `ubatch`, `kv_type`, `load_mode`, `threads` ..."""
     curves: Curves = Curves()
+    nextn_layers: int = 0
+    """Layers for multi-token prediction at the end of the file: not placed, but counted by llama.cpp."""
 
     def memory_of(self, device_id: str) -> DeviceMemory:
         """The memory of one device.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from app.solver.budget import available_bytes
 from app.solver.model import Policy
-from app.solver.placement import available_bytes
 from detectors.registry import detect
 from tests.fixtures.synthetic.machines import host
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from app.errors import NoFitError
+from app.solver.budget import needed_bytes
 from app.solver.model import Policy, Workload
-from app.solver.placement import needed_bytes
 from app.solver.plan import Plan
 from app.solver.search import solve
 from app.units import GIB
@@ -55,9 +55,9 @@ def test_a_split_is_faster_than_each_device_alone_and_says_so() -> None:
 def test_no_pool_is_overfilled(machine: Machine, context: int) -> None:
     plan = solve(scene(machine, gpt_oss_120b()), Workload(context=context), Policy())
     needed = needed_bytes(gpt_oss_120b(), plan.placement, plan.parameters)
-    assert needed == {memory.device_id: memory.total_bytes for memory in plan.memory}
+    assert needed == {memory.device_id: memory.total_bytes - memory.other_bytes for memory in plan.memory}
     for pool in machine.pools:
-        drawn = sum(size for device_id, size in needed.items() if machine.device(device_id).pool_id == pool.id)
+        drawn = sum(m.total_bytes for m in plan.memory if machine.device(m.device_id).pool_id == pool.id)
         assert drawn < (pool.available_bytes or pool.total_bytes)
 
 
@@ -125,7 +125,9 @@ def _ubatch(plan: Plan) -> int:
 
 
 def test_a_wider_ubatch_is_chosen_where_experts_are_streamed() -> None:
-    assert _ubatch(solve(scene(desktop(), gpt_oss_120b()), Workload(), Policy())) in (512, 2048)
+    long = Workload(prompt_tokens=8000)
+    assert _ubatch(solve(scene(desktop(), gpt_oss_120b()), long, Policy())) == 4096
+    assert _ubatch(solve(scene(desktop(), gpt_oss_120b()), Workload(prompt_tokens=100), Policy())) == 512
     assert _ubatch(solve(scene(plain(ram_gib=96), gpt_oss_120b()), Workload(), Policy())) == 512
     assert _ubatch(solve(scene(desktop(), gpt_oss_120b()), Workload(), Policy(ubatch=256))) == 256
 
@@ -157,7 +159,14 @@ def test_a_server_on_this_host_is_no_faster_than_the_host_itself() -> None:
     assert plan.placement.devices == ("cpu",)
 
 
-def test_a_dense_model_that_no_gpu_holds_says_what_may_do_better() -> None:
-    plan = solve(scene(desktop(vram_gib=2), dense()), Workload(context=4096), Policy())
-    assert plan.placement.devices == ("cpu",)
-    assert any("--fit" in note for note in plan.notes)
+def test_a_dense_model_that_no_gpu_holds_is_divided() -> None:
+    shape = dense()
+    plan = solve(scene(desktop(vram_gib=4), shape), Workload(context=4096), Policy())
+    assert plan.placement.attention_devices == ("cpu", "gpu:a")
+    assert plan.placement.attention == tuple(sorted(plan.placement.attention)), "two blocks, the host's first"
+    assert plan.placement.head == "gpu:a"
+    memory = plan.memory_of("gpu:a")
+    assert memory.available_bytes is not None
+    left = memory.available_bytes - memory.reserve_bytes - memory.total_bytes
+    assert 0 <= left < 2 * shape.layers[0].weight_bytes, "another layer would have fitted"
+    assert any("all on CPU" in other.label for other in plan.alternatives)
