@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from app.hardware.cpus import CpuWords
 from app.hardware.memory import MemoryWords, theoretical_gbps
 from app.hardware.tables import CpuModel
-from detectors.facts import Basis, CacheDomain, CoreKind, CoreType, Cpu, MemoryBus, NumaNode
+from detectors.facts import Basis, CacheDomain, CoreKind, CoreType, Cpu, Device, MemoryBus, NumaNode
 
 _VENDOR_IDS = {"AMD": "AuthenticAMD", "Intel": "GenuineIntel"}
 _X86_KINDS: tuple[CoreKind, ...] = ("performance", "efficiency", "low-power")
 _ARM_KINDS: tuple[CoreKind, ...] = ("big", "little")
+HOST_MEMORY = "ram"
+"""Id of the pool that is the system's memory."""
 _CHANNEL_BITS = 64
 _ASSUMED_THREADS = 16
 """Of a socket, where nothing is known of its cores: eight cores with two threads."""
@@ -58,6 +60,20 @@ def cpu_facts(said: CpuWords, ram_bytes: int | None) -> tuple[Cpu | None, str]:
     return cpu, assumed
 
 
+def host_device(cpu: Cpu | None, measured_gbps: float | None) -> Device:
+    """The device `cpu`, with a bandwidth if one was measured."""
+    return Device(
+        id="cpu",
+        kind="cpu",
+        name=cpu.model if cpu is not None else "CPU",
+        vendor=cpu.vendor if cpu is not None else "",
+        pool_id=HOST_MEMORY,
+        arch=cpu.architecture if cpu is not None else None,
+        bandwidth_gbps=measured_gbps,
+        bandwidth_basis="measured" if measured_gbps else "estimated",
+    )
+
+
 def memory_bus(
     said: CpuWords, memory: MemoryWords, channels: int | None, stated_gbps: float | None
 ) -> tuple[MemoryBus | None, str]:
@@ -102,7 +118,7 @@ def _usual_mts(model: CpuModel | None, kind: str | None) -> int | None:
     if model is None or kind is None:
         return None
     same = model.memory is not None and kind.removesuffix("X") == model.memory.removesuffix("X")
-    return model.mts if same else _USUAL_MTS.get(kind)
+    return (model.mts if same else None) or _USUAL_MTS.get(kind)
 
 
 def _soldered(model: CpuModel | None) -> bool:

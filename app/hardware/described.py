@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from app.hardware import gpu_facts as facts
-from app.hardware.cpu_facts import cpu_facts, memory_bus
+from app.hardware.cpu_facts import HOST_MEMORY, cpu_facts, host_device, memory_bus
 from app.hardware.cpus import CpuWords, read_cpu
 from app.hardware.gpus import GpuWords, NamedGpu, read_gpus
 from app.hardware.memory import MemoryWords, read_memory
 from app.hardware.pcie import PcieWords, read_pcie
+from app.hardware.relinked import relinked
 from app.hardware.tables import CpuModel, cpu_models
-from detectors.facts import Cpu, Device, Machine, MemoryFacts, MemoryPool
+from detectors.facts import Device, Machine, MemoryFacts, MemoryPool
 
 _ASSUMED_RAM_GIB = 64.0
 
@@ -77,32 +78,19 @@ def described_machine(
     gtt = None if gtt_gib is None else round(gtt_gib * facts.GIB)
     build = _Build(ram_bytes, gtt, shared, pcie, said.model.pcie if said.model is not None else None)
     build.add(listed.found, said.machines)
-    pools = (MemoryPool(facts.HOST_MEMORY, "System memory", ram_bytes, None), *build.pools)
+    pools = (MemoryPool(HOST_MEMORY, "System memory", ram_bytes, None), *build.pools)
     devices = (host, *build.devices)
     machine = Machine(
         host_name=name,
         cpu=processor,
         pools=pools,
         devices=devices,
-        links=facts.links(devices, pools, build.slots),
         memory=MemoryFacts(total_bytes=ram_bytes, bus=bus),
     )
+    peer_to_peer = next((slot.peer_to_peer for slot in build.slots.values() if slot.peer_to_peer is not None), None)
+    machine = relinked(machine, build.slots, peer_to_peer=peer_to_peer)
     assumed += build.assumed
     return Described(machine, unknown, tuple(dict.fromkeys(sentence for sentence in assumed if sentence)))
-
-
-def host_device(cpu: Cpu | None, measured_gbps: float | None) -> Device:
-    """The device `cpu`, with a bandwidth if one was measured."""
-    return Device(
-        id="cpu",
-        kind="cpu",
-        name=cpu.model if cpu is not None else "CPU",
-        vendor=cpu.vendor if cpu is not None else "",
-        pool_id=facts.HOST_MEMORY,
-        arch=cpu.architecture if cpu is not None else None,
-        bandwidth_gbps=measured_gbps,
-        bandwidth_basis="measured" if measured_gbps else "estimated",
-    )
 
 
 class _Build:

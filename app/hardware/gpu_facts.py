@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from app.hardware import words as w
+from app.hardware.cpu_facts import HOST_MEMORY
 from app.hardware.gpus import NamedGpu
 from app.hardware.pcie import GTPS, PcieWords, read_pcie
 from app.hardware.tables import GpuModel
 from detectors.facts import Device, Link, MemoryPool, PcieLink
-from detectors.registry import Peer
-from detectors.topology import link_table
 
 GIB = 1 << 30
-HOST_MEMORY = "ram"
-NO_PCI_ID = None
 
 
 def discrete(named: NamedGpu, place: int) -> tuple[Device, MemoryPool]:
@@ -48,7 +45,7 @@ def discrete(named: NamedGpu, place: int) -> tuple[Device, MemoryPool]:
 
 def pci_id(model: GpuModel) -> str | None:
     """Its first PCI id without the revision."""
-    return ":".join(model.pci_ids[0].split(":")[:2]) if model.pci_ids else NO_PCI_ID
+    return ":".join(model.pci_ids[0].split(":")[:2]) if model.pci_ids else None
 
 
 def integrated(model: GpuModel, ram_bytes: int, gtt_bytes: int | None, bus_gbps: float | None) -> tuple[Device, str]:
@@ -134,21 +131,7 @@ def in_slot(device: Device, slot: PcieWords) -> Device:
     )
 
 
-def links(devices: Sequence[Device], pools: Sequence[MemoryPool], slots: dict[str, PcieWords]) -> tuple[Link, ...]:
-    """The table of links, with what was measured of the slots in place of what they could do."""
-    said = next((slot for slot in slots.values() if slot.peer_to_peer is not None), PcieWords())
-    cards = [device for device in devices if device.kind in ("dgpu", "igpu")]
-    peers = [
-        Peer(one.id, two.id, said.peer_to_peer, "as described")
-        for index, one in enumerate(cards)
-        for two in cards[index + 1 :]
-        if said.peer_to_peer is not None and one.vendor == two.vendor
-    ]
-    table = link_table(devices, {pool.id: pool for pool in pools}, peers, None)
-    return tuple(_measured(link, slots) for link in table)
-
-
-def _measured(link: Link, slots: dict[str, PcieWords]) -> Link:
+def with_figures(link: Link, slots: Mapping[str, PcieWords]) -> Link:
     """One link with the figures that the description states or that had to be assumed."""
     ends = [slot for slot in (slots.get(link.from_id), slots.get(link.to_id)) if slot is not None]
     if not ends or link.path == "same memory":
