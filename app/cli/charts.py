@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TypeAlias
 
 from app.cli.spans import Line, line
@@ -23,16 +23,24 @@ _STEPS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
 def cells(amounts: Sequence[float], total: float, width: int) -> list[int]:
-    """How many of `width` cells each amount gets; what is more than nothing gets one where there is room."""
-    taken, running, result = 0, 0.0, []
-    for amount in amounts:
-        running += max(0.0, amount)
-        end = min(width, round(width * running / total)) if total > 0 else 0
-        if amount > 0 and end <= taken:
-            end = min(width, taken + 1)
-        result.append(max(0, end - taken))
-        taken = max(taken, end)
-    return result
+    """How many of `width` cells each amount gets.
+
+    What is more than nothing gets one, taken from the largest where need be, as long as there are cells for all.
+    """
+    if total <= 0:
+        return [0 for _ in amounts]
+    edges = [round(width * min(1.0, running / total)) for running in accumulate(amounts, initial=0.0)]
+    counts = [right - left for left, right in pairwise(edges)]
+    for index, amount in enumerate(amounts):
+        if amount <= 0 or counts[index]:
+            continue
+        if sum(counts) >= width:
+            largest = max(range(len(counts)), key=counts.__getitem__)
+            if counts[largest] < 2:
+                continue
+            counts[largest] -= 1
+        counts[index] = 1
+    return counts
 
 
 def bar(parts: Sequence[Part], total: float, width: int, free: str = FREE) -> Line:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 
-from app.cli.output import painted, print_json, print_rows, print_wrapped
+from app.cli.output import print_json, text_width
+from app.cli.plan_text import brief_lines, plan_lines
+from app.cli.spans import print_lines
 from app.errors import ExitCode
-from app.jobs.planning import PlannedRun, PlanRequest, make_plan, memory_line
-from app.runtimes.base import Command
-from app.solver.explain import placement_text, speed_text
+from app.jobs.explaining import command_line as command_text
+from app.jobs.explaining import report_of
+from app.jobs.planning import PlannedRun, PlanRequest, make_plan
 from app.solver.model import Workload
-from app.units import bytes_text, count_text, rate_text
+
+__all__ = ["command_text", "print_plan", "request_from", "run"]
 
 
 def request_from(arguments: argparse.Namespace) -> PlanRequest:
@@ -43,57 +45,36 @@ def request_from(arguments: argparse.Namespace) -> PlanRequest:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the plan."""
-    planned = make_plan(request_from(arguments))
+    """Print the plan, the derivation of one of its numbers, or what a change of the machine would do."""
+    request = request_from(arguments)
+    if arguments.what_if:
+        return _compare(request, arguments.what_if, as_json=arguments.json)
+    report = report_of(make_plan(request))
     if arguments.json:
-        print_json(planned)
+        print_json(report)
+    elif arguments.explain:
+        from app.cli.explanation import explanation_lines
+
+        print_lines(explanation_lines(report, arguments.explain, text_width()))
     else:
-        print_plan(planned)
+        print_lines((brief_lines if arguments.brief else plan_lines)(report, text_width()))
     return ExitCode.OK
 
 
-def command_text(command: Command) -> str:
-    """The command as one could paste it into a shell."""
-    unset = "".join(f"-u {name} " for name in command.unset)
-    setting = " ".join(f"{name}={shlex.quote(value)}" for name, value in command.env.items())
-    prefix = f"env {unset}{setting} ".replace("  ", " ") if unset or setting else ""
-    return prefix + shlex.join(command.argv)
-
-
 def print_plan(planned: PlannedRun) -> None:
-    """The plan as a person wants it, most important first."""
-    plan, shape, machine = planned.plan, planned.shape, planned.machine
-    kind = f"{shape.expert_used} of {shape.expert_count} experts" if shape.is_moe else "dense"
-    size = bytes_text(shape.file_bytes)
-    print(painted(f"{shape.name} · {shape.architecture} · {len(shape.layers)} layers, {kind} · {size}", "bold"))
-    print_rows(
-        [
-            ("Placement", placement_text(machine, plan.placement, shape)),
-            ("Decode", f"{speed_text(plan.decode)}, at {count_text(plan.decode.at_context)} tokens of context"),
-            ("Engine", f"{planned.engine.runtime} {planned.engine.version}"),
-        ]
-    )
-    print(painted(f"\nMemory ({'the engine was asked' if planned.engine_checked else 'by formula'})", "bold"))
-    rows = []
-    for memory in plan.memory:
-        available = f" (of {bytes_text(memory.available_bytes)} available)" if memory.available_bytes else ""
-        rows.append((machine.device(memory.device_id).label, f"{memory_line(memory)}{available}"))
-    print_rows(rows)
-    print(painted(f"\nA token takes {plan.decode.ms_per_token:.1f} ms", "bold"))
-    print_rows(
-        [
-            (f"{term.value:6.2f} ms  {term.name}", f"{term.why} ({term.basis})")
-            for term in sorted(plan.decode.terms, key=lambda term: -term.value)
-        ]
-    )
-    if plan.alternatives:
-        print(painted("\nOthers", "bold"))
-        for other in plan.alternatives:
-            speed = f"{rate_text(other.tokens_per_s)} t/s" if other.tokens_per_s else "no"
-            print_wrapped(f"{other.label}: {other.why}", 13, f"  {speed:>9}  ")
-    for note in plan.notes:
-        print_wrapped(f"Note: {note}", 2, "\n")
-    print(painted("\nCommand", "bold"))
-    print(f"  {command_text(planned.command)}")
-    if not planned.launchable:
-        print("\nThis plan cannot be run here: it is for another machine, or the model is not downloaded.")
+    """The whole plan as text."""
+    print_lines(plan_lines(report_of(planned), text_width()))
+
+
+def _compare(request: PlanRequest, words: list[str], *, as_json: bool) -> int:
+    """NO_FIT where the model fits neither machine."""
+    from app.cli.comparison import comparison_lines
+    from app.hardware.what_if import changed_machine
+    from app.jobs.supposing import suppose
+
+    what_if = suppose(request, words, changed_machine)
+    if as_json:
+        print_json(what_if)
+    else:
+        print_lines(comparison_lines(what_if, text_width()))
+    return ExitCode.OK if what_if.before.plan or what_if.after.plan else ExitCode.NO_FIT

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.jobs.planning import PlannedRun, PlanRequest
-from app.jobs.supposing import WhatIf
 from app.runtimes.base import Command, Engine
 from app.solver.coefficients import Coefficient
 from app.solver.explain import placement_text
@@ -54,10 +53,9 @@ class PlanReport:
     engine_checked: bool
     """Whether the engine itself was asked for the memory of this plan."""
     launchable: bool
-    what_if: WhatIf | None = None
 
 
-def report_of(planned: PlannedRun, what_if: WhatIf | None = None) -> PlanReport:
+def report_of(planned: PlannedRun) -> PlanReport:
     """All that can be said about a plan. The solver is asked again for what would move it: some 0.1 s."""
     scene, plan = scene_of(planned), planned.plan
     return PlanReport(
@@ -78,7 +76,6 @@ def report_of(planned: PlannedRun, what_if: WhatIf | None = None) -> PlanReport:
         command_line=command_line(planned.command),
         engine_checked=planned.engine_checked,
         launchable=planned.launchable,
-        what_if=what_if,
     )
 
 

@@ -25,6 +25,7 @@ SAME_DEVICES_RANGE = (0.77, 1.25)
 """Nine in ten ratios of two configurations of one machine lie between these times what is predicted for them: the
 range that is left of a machine after one measured row of another configuration of it. fit-2026-11, leave-one-out."""
 
+SCHEMA = "moetune.what-if/1"
 CONTEXT_STEP = 4096
 SHOWN_DEPTHS = (0, 32768)
 
@@ -53,8 +54,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """What a change of the machine would do."""
+    """What `moetune plan --what-if` answers with."""
 
+    schema: str
+    """`moetune.what-if/1`: the number rises when a field changes its meaning or goes."""
     words: tuple[str, ...]
     assumed: tuple[str, ...]
     """What was taken for granted about the changed machine, one sentence each."""
@@ -92,6 +95,7 @@ def suppose(
     rows = _rows(request, before, after)
     outcomes = (_outcome(before, why_before), _outcome(after, why_after))
     return WhatIf(
+        schema=SCHEMA,
         words=tuple(words),
         assumed=tuple(assumed),
         before=outcomes[0],
@@ -148,7 +152,7 @@ def _verdict(outcomes: tuple[Outcome, Outcome], gain: float | None, spread: tupl
     low, high = gain * spread[0], gain * spread[1]
     span = f"{low:.2f} to {high:.2f} times"
     if 0.97 < gain < 1.03:
-        return f"No difference in decode that could be told ({gain - 1:+.0%}; {span} in nine of ten cases)."
+        return f"No difference in decode that could be told ({100 * gain - 100:+.0f} %; {span} in nine of ten cases)."
     sure = "surely" if low > 1 or high < 1 else "probably"
     word = "faster" if gain > 1 else "slower"
     return f"Decode is {sure} {word}: {gain:.2f} times as fast, {span} in nine of ten cases."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from app.solver.plan import Plan
 from app.solver.prefill import streaming_crossover, streaming_saturation
 from app.solver.scene import Scene
@@ -9,7 +11,8 @@ from app.solver.scene import Scene
 
 def crossover_text(scene: Scene, plan: Plan) -> str:
     """At which ubatch copying experts to the GPU starts to pay, in a sentence; empty where none could be copied."""
-    placement, parameters = plan.placement, plan.parameters
+    # What a repacked plan would do is asked of the plain layout: only that is copied.
+    placement, parameters = plan.placement, replace(plan.parameters, no_host=False)
     on_host = any(
         owner == "cpu" != attention for owner, attention in zip(placement.experts, placement.attention, strict=True)
     )
@@ -19,7 +22,7 @@ def crossover_text(scene: Scene, plan: Plan) -> str:
     name = gpus[0].label
     crossover = streaming_crossover(scene, placement, parameters)
     if crossover is None:
-        return f"Copying the CPU's experts to the {name} for a prompt pays at no ubatch: the CPU computes them."
+        return f"Copying the CPU's experts to the {name} for a prompt pays at no ubatch: the CPU is the faster way."
     text = f"From a ubatch of {crossover} on, copying the CPU's experts to the {name} beats computing them on the CPU"
     saturation = streaming_saturation(scene, placement, parameters)
     if saturation is None:

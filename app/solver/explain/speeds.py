@@ -129,7 +129,7 @@ def _experts(shape: ModelShape, plan: Plan, speed: str, term: Term, prediction: 
     whole = f"{bytes_text(size)} of experts in {len(owned)} layers"
     if tokens == 1:
         return f"{shape.expert_used} of {shape.expert_count} of the {whole}"
-    return f"{share:.0%} of the {whole}: 1 - (1 - {shape.expert_used}/{shape.expert_count})^{tokens}"
+    return f"{100 * share:.0f} % of the {whole}: 1 - (1 - {shape.expert_used}/{shape.expert_count})^{tokens}"
 
 
 def _cache(shape: ModelShape, plan: Plan, device_id: str, prediction: Prediction) -> str:
