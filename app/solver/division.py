@@ -1,0 +1,276 @@
+"""Placements whose attention is divided: blocks of layers, one after the other, each on a device of its own.
+
+It is how a dense model fits devices of which none holds it all, and how GPUs share a model without crossing between
+them in every layer. The sizes of the blocks are searched by moving layers between them, from the sizes that fill the
+fastest device first and from those in proportion to the room, until no move helps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, combinations, pairwise
+from math import comb, inf
+
+from app.solver import memory
+from app.solver.layers import CostTable, Layers
+from app.solver.placement import Candidate, Filler, Home, likeness
+from app.solver.plan import Parameters
+from detectors.facts import Device
+
+FEW = 40
+"""Up to so many divisions are all tried."""
+
+_STEPS = (8, 2, 1)
+
+Sizes = tuple[int, ...]
+"""Layers of each block."""
+
+
+def device_orders(devices: Sequence[Device], speed: Callable[[str], float]) -> Iterator[tuple[str, ...]]:
+    """Sets of two or more devices in the orders worth trying: the host first, then the slowest or the fastest.
+
+    The last one has the output head. Devices that are alike are not tried in each other's place.
+
+    Args:
+        devices: those that may be used.
+        speed: seconds of all layers on a device.
+    """
+    seen = set()
+    for count in range(2, len(devices) + 1):
+        for chosen in combinations(devices, count):
+            others = sorted((d for d in chosen if d.id != memory.HOST), key=lambda d: -speed(d.id))
+            host = tuple(d.id for d in chosen if d.id == memory.HOST)
+            for order in (others, others[::-1]):
+                alike = (host, tuple(likeness(device) for device in order))
+                if alike not in seen:
+                    seen.add(alike)
+                    yield (*host, *(d.id for d in order))
+
+
+class BlockCosts:
+    """Sums of layers' times by device, and where else their experts go: shared by all orders of devices."""
+
+    def __init__(self, layers: Layers, table: CostTable, parameters: Parameters, owners: Sequence[str]) -> None:
+        self.layers = layers
+        self.table = table
+        self.parameters = parameters
+        self.owners = owners
+        self._sums: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {}
+        self._homes: dict[str, list[str]] = {}
+
+    def sums(self, device_id: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Seconds of the turn and of the answers of the first n layers, without experts."""
+        if device_id not in self._sums:
+            times = [self.table.attention(kind, device_id, self.parameters) for kind in range(len(self.layers.kinds))]
+            self._sums[device_id] = (
+                (0.0, *accumulate(times[kind].turn for kind in self.layers.kind_of)),
+                (0.0, *accumulate(times[kind].answer for kind in self.layers.kind_of)),
+            )
+        return self._sums[device_id]
+
+    def homes(self, device_id: str) -> list[str]:
+        """The devices that experts of its layers may go to, the cheapest first; never itself."""
+        if device_id not in self._homes:
+            others = [owner for owner in self.owners if owner != device_id]
+            self._homes[device_id] = sorted(others, key=lambda owner: self.all_experts(device_id, owner))
+        return self._homes[device_id]
+
+    def all_experts(self, device_id: str, owner: str) -> float:
+        """Seconds of all experts on `owner` with the attention on `device_id`."""
+        return sum(
+            count * self.table.experts(size, device_id, owner, self.parameters).turn
+            for size, _, count in self.layers.runs
+        )
+
+    def least(self, order: Sequence[str]) -> float:
+        """Seconds that no division can beat: every layer and its experts where they cost least, room or not."""
+        attention = sum(
+            count * min(self.table.attention(kind, device_id, self.parameters).turn for device_id in order)
+            for kind, count in enumerate(self.layers.kind_counts)
+        )
+        experts = min(
+            self.all_experts(device_id, owner)
+            for device_id in order
+            for owner in (device_id, *self.homes(device_id)[:1])
+        )
+        return self.table.fixed(0, order[-1], self.parameters).turn + attention + experts
+
+
+class Division:
+    """Divisions of one model over devices in one order."""
+
+    def __init__(self, filler: Filler, costs: BlockCosts, order: tuple[str, ...], gpus: frozenset[str]) -> None:
+        self._filler = filler
+        self._costs = costs
+        self._order = order
+        self._gpus = [device_id for device_id in order if device_id in gpus]
+        self._count = len(filler.layers.kind_of)
+        self._seen: dict[Sizes, tuple[float, float]] = {}
+
+    def best(self, bound: float = inf) -> Candidate | None:
+        """The fastest division that fits and takes less than `bound` seconds; `None` where none does."""
+        parts = len(self._order)
+        if parts > self._count or self._costs.least(self._order) >= bound:
+            return None
+        if comb(self._count - 1, parts - 1) <= FEW:
+            sizes = min(_compositions(self._count, parts), key=self._score)
+        else:
+            sizes = min((self._climbed(seed) for seed in self._seeds()), key=self._score)
+        missing, seconds = self._score(sizes)
+        return _Placing(self._filler, self._costs, self._order, self._gpus).candidate(sizes) if (
+            not missing and seconds < bound
+        ) else None  # fmt: skip
+
+    def _seeds(self) -> Iterator[Sizes]:
+        """Shares by room, and the fastest device as full as it gets with the others in turn."""
+        rooms = [max(1, self._filler.budgets.device[device_id]) for device_id in self._order]
+        yield self._exactly([max(1, round(self._count * room / sum(rooms))) for room in rooms])
+        weight = max(1, self._filler.shape.file_bytes)
+        speeds = [self._costs.sums(device_id)[0][-1] for device_id in self._order]
+        left, wanted = self._count, [1] * len(rooms)
+        for index in sorted(range(len(rooms)), key=lambda index: speeds[index]):
+            wanted[index] = max(1, min(left, int(self._count * rooms[index] / weight)))
+            left = max(0, left - wanted[index])
+        yield self._exactly(wanted)
+
+    def _exactly(self, sizes: list[int]) -> Sizes:
+        """These sizes made to add up to all layers, none empty."""
+        while (over := sum(sizes) - self._count) != 0:
+            index = max(range(len(sizes)), key=lambda index: sizes[index])
+            sizes[index] -= min(over, max(1, sizes[index] - 1)) if over > 0 else over
+        return tuple(sizes)
+
+    def _climbed(self, sizes: Sizes) -> Sizes:
+        for step in _STEPS:
+            while True:
+                better = min(_moves(sizes, step), key=self._score, default=sizes)
+                if self._score(better) >= self._score(sizes):
+                    break
+                sizes = better
+        return sizes
+
+    def _score(self, sizes: Sizes) -> tuple[float, float]:
+        """Bytes that are missing, then seconds: what fits comes first."""
+        found = self._seen.get(sizes)
+        if found is None:
+            placing = _Placing(self._filler, self._costs, self._order, self._gpus)
+            placing.place(sizes)
+            found = self._seen[sizes] = (max(0.0, placing.missing), placing.turn)
+        return found
+
+
+class _Placing:
+    """One division being placed: what is left where, and what it costs so far."""
+
+    def __init__(self, filler: Filler, costs: BlockCosts, order: tuple[str, ...], gpus: Sequence[str]) -> None:
+        self.filler = filler
+        self.costs = costs
+        self.order = order
+        self.gpus = gpus
+        self.left = dict(filler.budgets.device)
+        self.pools = dict(filler.budgets.pool)
+        self.missing = 0.0
+        fixed = costs.table.fixed(0, order[-1], costs.parameters)
+        self.turn, self.answer = fixed.turn, fixed.answer
+        self.homes: list[Home] = []
+        self.opened = set(order)
+
+    def candidate(self, sizes: Sizes) -> Candidate:
+        """The candidate with blocks of these sizes."""
+        self.place(sizes)
+        devices = frozenset((*self.order, *(owner for _, _, owner in self.homes)))
+        blocks = tuple(zip(self.order, sizes, strict=True))
+        return Candidate(self.turn, self.answer, blocks, tuple(self.homes), self.costs.parameters, devices)
+
+    def place(self, sizes: Sizes) -> None:
+        """Put every layer with its block's device, its experts too where there is room, and the rest elsewhere."""
+        edges = (0, *accumulate(sizes))
+        self._draw(memory.HOST, self.filler.tables + self.filler.sizes.of_host(alone=False))
+        for device_id, (start, end) in zip(self.order, pairwise(edges), strict=True):
+            self._attend(device_id, start, end)
+        rest = [
+            (device_id, size, start + taken, count - taken)
+            for device_id, edge in zip(self.order, pairwise(edges), strict=True)
+            for size, start, count in _within(self.filler.layers.runs, *edge)
+            if (taken := self._own(device_id, size, count)) < count
+        ]
+        for device_id, size, start, count in rest:
+            self._away(device_id, size, start, count)
+
+    def _room(self, device_id: str) -> int:
+        return min(self.left[device_id], self.pools[self.filler.budgets.pool_of[device_id]])
+
+    def _draw(self, device_id: str, size: int) -> None:
+        pool = self.filler.budgets.pool_of[device_id]
+        self.left[device_id] -= size
+        self.pools[pool] -= size
+        self.missing = max(self.missing, -self.left[device_id], -self.pools[pool])
+
+    def _attend(self, device_id: str, start: int, end: int) -> None:
+        filler, head = self.filler, device_id == self.order[-1]
+        turn, answer = self.costs.sums(device_id)
+        self.turn += turn[end] - turn[start]
+        self.answer += answer[end] - answer[start]
+        pipeline = len(self.gpus) == len(self.order)
+        compute = filler.sizes.of_attention(
+            head=head, experts=bool(filler.layers.runs), copies=False, pipeline=pipeline
+        )
+        resident, cache = filler.layers.resident_sums, filler.kv_sums
+        weights = resident[end] - resident[start] + (memory.head_bytes(filler.shape, device_id) if head else 0)
+        self._draw(device_id, weights + cache[end] - cache[start] + filler.contexts[device_id] + compute)
+
+    def _own(self, device_id: str, size: int, count: int) -> int:
+        """How many of these layers' experts stay with their attention."""
+        each = self.filler.layers.sizes[size]
+        taken = max(0, min(count, self._room(device_id) // each))
+        if taken:
+            self._take(device_id, device_id, size, taken)
+        return taken
+
+    def _away(self, device_id: str, size: int, start: int, count: int) -> None:
+        each = self.filler.layers.sizes[size]
+        for owner in self.costs.homes(device_id):
+            opening = 0 if owner in self.opened else self.filler.sizes.experts + self.filler.contexts[owner]
+            taken = max(0, min(count, (self._room(owner) - opening) // each))
+            if not taken:
+                continue
+            parameters = self.costs.parameters
+            if opening and owner == memory.HOST and self.gpus and parameters.op_offload and not parameters.no_host:
+                self._draw(self.gpus[0], self.filler.sizes.staging)
+            self._draw(owner, opening)
+            self.opened.add(owner)
+            self._take(device_id, owner, size, taken)
+            self.homes.append((start, taken, owner))
+            start, count = start + taken, count - taken
+        if count:
+            self.missing = max(self.missing, 0) + count * each
+
+    def _take(self, device_id: str, owner: str, size: int, count: int) -> None:
+        self._draw(owner, count * self.filler.layers.sizes[size])
+        time = self.costs.table.experts(size, device_id, owner, self.costs.parameters)
+        self.turn += count * time.turn
+        self.answer += count * time.answer
+
+
+def _moves(sizes: Sizes, step: int) -> Iterator[Sizes]:
+    """The division with `step` layers moved from one block to another, in every way."""
+    for giver, taker in ((a, b) for a in range(len(sizes)) for b in range(len(sizes)) if a != b):
+        if sizes[giver] > step:
+            moved = list(sizes)
+            moved[giver] -= step
+            moved[taker] += step
+            yield tuple(moved)
+
+
+def _within(runs: Sequence[tuple[int, int, int]], start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """The parts of the runs between two layers."""
+    for size, first, count in runs:
+        low, high = max(first, start), min(first + count, end)
+        if low < high:
+            yield size, low, high - low
+
+
+def _compositions(total: int, parts: int) -> Iterator[Sizes]:
+    """Every way to write `total` as a sum of that many positive numbers."""
+    for cuts in combinations(range(1, total), parts - 1):
+        yield tuple(right - left for left, right in pairwise((0, *cuts, total)))

@@ -1,0 +1,41 @@
+"""What a plan is good for, as seconds of the work that is asked: the less, the better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.solver.model import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The tokens that are timed."""
+
+    prompt_tokens: int
+    """Of one sequence, into an empty cache; 0: prompts do not count."""
+    output_tokens: int
+    depth: int
+    """Tokens in the cache of each sequence while it answers: the mean."""
+    batch: int
+    """Sequences that answer together."""
+
+    def seconds(self, prefill_ms: float, step_ms: float) -> float:
+        """Of all prompts, one after the other, and all answers together.
+
+        Args:
+            prefill_ms: of one prompt token.
+            step_ms: of one token for every sequence.
+        """
+        return (self.batch * self.prompt_tokens * prefill_ms + self.output_tokens * step_ms) / 1000
+
+
+def work_of(workload: Workload) -> Work:
+    """What the objective times.
+
+    `turn`: one user's prompt and answer. `throughput`: a prompt and an answer of every user, the answers at once.
+    `context`: an answer at the end of a full context.
+    """
+    if workload.objective == "context":
+        return Work(0, workload.output_tokens, workload.context, 1)
+    batch = workload.parallel if workload.objective == "throughput" else 1
+    return Work(min(workload.prompt_tokens, workload.context), workload.output_tokens, workload.mean_context, batch)
