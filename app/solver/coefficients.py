@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from detectors.facts import Basis
+
+if TYPE_CHECKING:
+    from app.solver.defects import Defect
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class Coefficients:
     """`decode.hybrid` and the like to (low, high): measured over predicted, 90 %."""
     calibrated: str = ""
     """What a calibration was measured under (engine build, driver, power state); empty as shipped."""
+    defects: tuple[Defect, ...] = ()
+    """Known defects of engines and drivers, which no constant stands for."""
 
     def __getitem__(self, name: str) -> float:
         """The value of a constant.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.solver.decode import decode_costs, read_bandwidth
+from app.solver.decode import decode_costs
 from app.solver.explain import terms_of, worst_basis
 from app.solver.plan import Parameters, Placement, Prediction
 from app.solver.prefill import prefill_costs, tokens_together
@@ -15,7 +15,7 @@ def placement_class(scene: Scene, placement: Placement) -> str:
     kinds = {device.kind for device in used}
     if scene.engine.runtime == "ktransformers" and "cpu" in kinds:
         return "ktransformers"
-    if any(read_bandwidth(device)[1] == "estimated" for device in used):
+    if any(device.bandwidth_gbps is None for device in used):
         return "remote" if "remote" in kinds else "unknown bandwidth"
     if "remote" in kinds:
         return "remote"

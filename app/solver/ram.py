@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import sqrt
 
 from app.solver import constants as k
-from detectors.facts import Basis, Cpu, Machine
+from detectors.facts import Basis, Cpu, Device, Machine
 
 
 def with_ram_bandwidth(machine: Machine) -> Machine:
-    """The machine with a bandwidth for a CPU that has none, by its memory bus; as it is, where nothing is known."""
+    """The machine with the bandwidth of its CPU that an engine can use; as it is, where nothing is known.
+
+    That is what the modules could move, or what the chiplets' links let through if that is less. A measured figure
+    counts half (geometrically): tools differ by more than processors do.
+    """
+    devices = tuple(_with_bandwidth(device, machine) if device.kind == "cpu" else device for device in machine.devices)
+    return machine if devices == machine.devices else replace(machine, devices=devices)
+
+
+def _with_bandwidth(device: Device, machine: Machine) -> Device:
     found = bus_bandwidth(machine)
+    measured = device.bandwidth_gbps
     if found is None:
-        return machine
-    gbps, basis = found
-    devices = tuple(
-        replace(device, bandwidth_gbps=gbps, bandwidth_basis=basis)
-        if device.kind == "cpu" and device.bandwidth_gbps is None
-        else device
-        for device in machine.devices
-    )
-    return replace(machine, devices=devices)
+        return device
+    if measured is None:
+        return replace(device, bandwidth_gbps=found[0], bandwidth_basis=found[1])
+    if device.bandwidth_basis != "measured":
+        return device  # once is enough: what comes out below is no longer a measurement
+    bus = machine.memory.bus if machine.memory is not None else None
+    most = (bus.theoretical_gbps if bus is not None else None) or measured
+    mixed = sqrt(min(measured / k.MEASURED_SHARE, most) * found[0])
+    return replace(device, bandwidth_gbps=mixed, bandwidth_basis=found[1])
 
 
 def bus_bandwidth(machine: Machine) -> tuple[float, Basis] | None:

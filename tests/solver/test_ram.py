@@ -56,9 +56,17 @@ def test_unknown_modules_stay_unknown() -> None:
     assert with_ram_bandwidth(machine) is machine
 
 
-def test_a_measurement_comes_first() -> None:
+def test_a_measurement_counts_half_and_only_once() -> None:
     machine = with_bus(96.0, INTEL)
-    cpu = replace(machine.devices[0], bandwidth_gbps=71.0, bandwidth_basis="measured")
+    cpu = replace(machine.devices[0], bandwidth_gbps=60.0, bandwidth_basis="measured")
+    mixed = with_ram_bandwidth(replace(machine, devices=(cpu,)))
+    assert mixed.devices[0].bandwidth_gbps == pytest.approx((60.0 / 0.8 * 96.0) ** 0.5)
+    assert with_ram_bandwidth(mixed) is mixed
+
+
+def test_a_measurement_stands_where_nothing_is_known_of_the_modules() -> None:
+    machine = with_bus(None, INTEL)
+    cpu = replace(machine.devices[0], bandwidth_gbps=60.0, bandwidth_basis="measured")
     assert with_ram_bandwidth(replace(machine, devices=(cpu,))).devices == (cpu,)
 
 

@@ -14,10 +14,10 @@ from app.hardware.coefficients import shipped_coefficients
 from app.solver.coefficients import Coefficients
 from app.solver.plan import Parameters, Placement
 from app.solver.scene import Scene
+from tests.benchmarks.rows.machine import machine_of
 from tests.benchmarks.rows.model import shape_of
 from tests.benchmarks.rows.parameters import engine_of, parameters_of
 from tests.benchmarks.rows.placement import Unplaced, placement_of
-from tests.benchmarks.rows.provisional import machine_of
 from tests.benchmarks.rows.source import Cells, cell, number, read_cells
 
 CLASSES = ("unified", "hybrid", "all_gpu", "cpu_only", "ktransformers", "experts_igpu", "layers_split", "remote")

@@ -26,7 +26,10 @@ def engine_of(cells: Cells) -> Engine:
         kind = "ktransformers"
     elif runtime.startswith("vllm"):
         kind = "vllm"
-    names = {"cuda": "cuda", "rocm": "rocm", "hip": "rocm", "vulkan": "vulkan", "radv": "vulkan", "sycl": "sycl", "metal": "metal"}  # fmt: skip
+    names = {
+        "cuda": "cuda", "rocm": "rocm", "hip": "rocm", "vulkan": "vulkan", "radv": "vulkan", "sycl": "sycl",
+        "metal": "metal",
+    }  # fmt: skip
     family = next((name for word, name in names.items() if word in f"{backend} {runtime if not backend else ''}"), "")
     driver = next((word for word in ("radv", "amdvlk") if word in backend), "")
     release = re.search(r"mesa\s*([\d.]+)", f"{backend} {cells.get('notes', '').lower()}")
@@ -46,7 +49,8 @@ def parameters_of(cells: Cells, machine: Machine, context: int) -> Parameters:
     default = (cpu.decode_threads or cpu.physical_cores) if cpu is not None else None
     threads = int(stated[0]) if stated and int(stated[0]) else (default or 8)
     batch_threads = re.search(r"tb(\d+)", cells.get("threads", ""))
-    ubatch = int(number(cell(cells, "ubatch")) or _flag(flags, r"-ub\s+(\d+)") or _DEFAULT_UBATCH)
+    swept = number(cells.get("prompt_tokens", "")) if cells.get("runtime", "").startswith("ik_llama") else None
+    ubatch = int(number(cell(cells, "ubatch")) or _flag(flags, r"-ub\s+(\d+)") or swept or _DEFAULT_UBATCH)
     parallel = int(number(cells.get("batch", "")) or 1) if cells.get("agg_tps") else 1
     kv = _kv_types(cells.get("kv_type", ""), flags)
     return Parameters(
@@ -57,7 +61,7 @@ def parameters_of(cells: Cells, machine: Machine, context: int) -> Parameters:
         kv_type_k=kv[0],
         kv_type_v=kv[1],
         flash_attention=_flash(cells.get("fa", ""), flags, notes),
-        load_mode="mmap" if re.search(r"\bmmap\b", flags) and "--no-mmap" not in flags else "none",
+        load_mode=_load_mode(flags, notes, cells.get("placement_class", "")),
         threads=threads,
         threads_batch=int(batch_threads[1]) if batch_threads else threads,
         no_host=_stays_on_the_cpu(cells, flags, notes),
@@ -65,6 +69,13 @@ def parameters_of(cells: Cells, machine: Machine, context: int) -> Parameters:
         numa="distribute" if "numa" in f"{cells.get('cpu', '')} {flags}".lower() else "",
         kt=_kt(cells, threads),
     )
+
+
+def _load_mode(flags: str, notes: str, kind: str) -> str:
+    """How the weights are loaded: mapped, as llama.cpp does by itself, unless the row says that they are not."""
+    if not kind.startswith("hybrid") or re.search(r"-mmp 0|no-mmap|REGISTER_HOST|load-mode none", flags):
+        return "none"
+    return "none" if re.search(r"no-mmap|(?<!un)pinned", notes) else "mmap"
 
 
 def _stays_on_the_cpu(cells: Cells, flags: str, notes: str) -> bool:
@@ -128,6 +139,6 @@ def _kt(cells: Cells, threads: int) -> KtParameters | None:
         pools=2 if "2x" in cells.get("cpu", "").lower() or "dual" in f"{cells.get('cpu', '')} {flags}".lower() else 1,
         resident_experts=int(resident[1]) if resident else 0,
         chunked_prefill=32768,
-        tensor_parallel=1,
+        tensor_parallel=int(gpus[1]) if (gpus := re.match(r"(\d+)x", cells.get("gpu", ""))) else 1,
         gpu_prefill_tokens=_layerwise_from(cells, flags),
     )

@@ -55,6 +55,8 @@ def placement_of(cells: Cells, machine: Machine, shape: ModelShape) -> Placement
         return Placement.on(devices.host, [devices.host] * len(shape.layers))
     if not devices.cards:
         raise Unplaced("the GPU is not stated")
+    if re.search(r"-> (?:remote|local)", words):
+        raise Unplaced("which tensors are on which node is not stated")
     if kind in ("unified", "all_gpu"):
         return _spread(shape, (*devices.cards, *devices.remotes))
     if kind == "layers_split":
@@ -65,10 +67,10 @@ def placement_of(cells: Cells, machine: Machine, shape: ModelShape) -> Placement
 
 
 def _class_of(words: str) -> str:
-    for start, kind in (("cpu_only", "cpu_only"), ("unified", "unified"), ("all_gpu", "all_gpu"), ("ncmoe", "hybrid_ncmoe"),
-                        ("layers", "layers_split"), ("experts_igpu", "experts_igpu"), ("auto", "auto_fit")):  # fmt: skip
+    kinds = {"ncmoe": "hybrid_ncmoe", "layers": "layers_split", "auto": "auto_fit"}
+    for start in ("cpu_only", "unified", "all_gpu", "experts_igpu", *kinds):
         if words.startswith(start):
-            return kind
+            return kinds.get(start, start)
     if not words:
         raise Unplaced("the placement is not stated")
     return "hybrid_experts_cpu"
@@ -149,6 +151,9 @@ def _experts(words: str, flags: str, shape: ModelShape, devices: Devices, attent
     if match := re.search(r"blk (\d+)-(\d+) (?:ffn )?on (?:\d+ )?GPUs?", words):
         kept = list(range(int(match[1]), int(match[2]) + 1))
         return [attention[i] if i in kept else host for i in range(count)]
+    if match := re.search(r"(\d+)% of experts on GPU", words):
+        kept = moe[: round(len(moe) * int(match[1]) / 100)]
+        return [attention[i] if i in kept else host for i in range(count)]
     return [host] * count
 
 
@@ -162,8 +167,8 @@ def _by_patterns(flags: str, shape: ModelShape, devices: Devices, attention: lis
                 rules.append((re.compile(pattern), buffer.strip("\"'")))
             except re.error:
                 continue
-    if not any(rule.search("blk.%d.ffn_%s_exps.weight" % (i, part)) for rule, _ in rules
-               for i in range(len(shape.layers)) for part in _PARTS):  # fmt: skip
+    names = [f"blk.{i}.ffn_{part}_exps.weight" for i in range(len(shape.layers)) for part in _PARTS]
+    if not any(rule.search(name) for rule, _ in rules for name in names):
         return None
     found: list[str] = []
     owed = 0.0
