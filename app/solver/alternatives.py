@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 
 from app.solver.budget import Shortfall, needed_bytes, shortfall
 from app.solver.explain import placement_text
-from app.solver.model import ModelShape, Policy
-from app.solver.objectives import Work
+from app.solver.model import ModelShape, Policy, Workload
+from app.solver.objectives import Work, reported, work_of
 from app.solver.placement import Candidate
 from app.solver.plan import Alternative, Parameters, Placement, Prediction
 from app.solver.prediction import predict_decode
 from app.solver.prefill import prefill_ms
 from app.solver.scene import Scene
-from app.units import bytes_text
+from app.units import bytes_text, count_text
 from detectors.facts import Device, Machine
 
 MOST = 6
@@ -21,9 +21,10 @@ MOST = 6
 
 
 def runners_up(
-    scene: Scene, work: Work, chosen: Candidate, found: Iterable[Candidate], lacking: Sequence[Shortfall]
+    scene: Scene, workload: Workload, chosen: Candidate, found: Iterable[Candidate], lacking: Sequence[Shortfall]
 ) -> tuple[Alternative, ...]:
     """The best placement of every other kind, fastest first; those that do not fit come last."""
+    work = work_of(workload)
     best: dict[object, Candidate] = {}
     for candidate in sorted(found, key=lambda one: one.seconds):
         # Every kind of placement with the cache that was chosen; with another one, only the best.
@@ -33,7 +34,7 @@ def runners_up(
     ranked = list(best.values())
     alone = [candidate for candidate in ranked[MOST:] if len(candidate.devices) == 1]
     reference = timed(scene, work, chosen.placement, chosen.parameters)
-    answers = [_slower(scene, work, chosen, reference, candidate) for candidate in (*ranked[:MOST], *alone)]
+    answers = [_slower(scene, workload, chosen, reference, candidate) for candidate in (*ranked[:MOST], *alone)]
     answers.sort(key=lambda one: one.turn_s or 0.0)
     labels = {answer.label for answer in answers}
     for lack in sorted(lacking, key=lambda one: one.missing_bytes):
@@ -72,12 +73,14 @@ def _kind(candidate: Candidate) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _slower(
-    scene: Scene, work: Work, chosen: Candidate, reference: tuple[Prediction, float, float], other: Candidate
+    scene: Scene, workload: Workload, chosen: Candidate, reference: tuple[Prediction, float, float], other: Candidate
 ) -> Alternative:
-    decode, prompt_s, seconds = timed(scene, work, other.placement, other.parameters)
+    work = work_of(workload)
+    placement = other.placement
+    decode, prompt_s, seconds = timed(scene, work, placement, other.parameters)
     best_decode, best_prompt_s, best_seconds = reference
     change = 100 * (best_seconds / seconds - 1)
-    label = placement_text(scene.machine, other.placement, scene.shape)
+    label = placement_text(scene.machine, placement, scene.shape)
     if abs(change) < 3.0:
         why = f"as fast within what can be predicted ({change:+.0f} %)"
         if len(other.devices) > len(chosen.devices):
@@ -87,9 +90,12 @@ def _slower(
     else:
         dearest = _dearest(best_decode, decode)
         why = f"{change:+.0f} %: {dearest[0]} takes {dearest[1]:.1f} of {decode.ms_per_token:.1f} ms"
+        if work.depth > 2 * workload.mean_context:
+            why += f" at {count_text(work.depth)} tokens"
     if other.parameters.kv_type_k != chosen.parameters.kv_type_k:
         why += f", with a {other.parameters.kv_type_k} KV cache"
-    return Alternative(label, decode.tokens_per_s, why, turn_s=seconds)
+    first, _, first_s = timed(scene, reported(workload), placement, other.parameters)
+    return Alternative(label, first.tokens_per_s, why, turn_s=first_s)
 
 
 def _dearest(best: Prediction, other: Prediction) -> tuple[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.solver.model import Workload
 
@@ -33,9 +33,17 @@ def work_of(workload: Workload) -> Work:
     """What the objective times.
 
     `turn`: one user's prompt and answer. `throughput`: a prompt and an answer of every user, the answers at once.
-    `context`: an answer at the end of a full context.
+    `context`: an answer at the end of a full context. Who asks for a long context means to fill it: over such a
+    conversation answers come at half of it, and a placement that is best for the first of them only is a trap.
     """
     if workload.objective == "context":
         return Work(0, workload.output_tokens, workload.context, 1)
     batch = workload.parallel if workload.objective == "throughput" else 1
-    return Work(min(workload.prompt_tokens, workload.context), workload.output_tokens, workload.mean_context, batch)
+    depth = max(workload.mean_context, workload.context // 2)
+    return Work(min(workload.prompt_tokens, workload.context), workload.output_tokens, depth, batch)
+
+
+def reported(workload: Workload) -> Work:
+    """What a plan's speed is stated for: the first turn of a conversation, or the end of a full context."""
+    work = work_of(workload)
+    return work if workload.objective == "context" else replace(work, depth=workload.mean_context)

@@ -22,7 +22,7 @@ from app.solver.division import BlockCosts, Division, device_orders
 from app.solver.explain import notes
 from app.solver.layers import CostTable, layers_of
 from app.solver.model import KvType, ModelShape, Policy, Workload
-from app.solver.objectives import work_of
+from app.solver.objectives import reported, work_of
 from app.solver.options import base_parameters, first_variant, kv_types, variants
 from app.solver.placement import Candidate, Filler, OneAttention, firsts, owner_sets
 from app.solver.plan import DeviceMemory, Parameters, Placement, Plan
@@ -207,7 +207,7 @@ def _plan(search: Search, outcome: Outcome, model_path: str) -> Plan:
     memories, parameters = with_prompt_cache(
         machine, device_memory(machine, shape, placement, parameters, policy), parameters
     )
-    decode, _, turn_s = timed(scene, work, placement, parameters)
+    decode, _, turn_s = timed(scene, reported(workload), placement, parameters)
     lacking = lacking_alone(machine, shape, search.devices, parameters, policy)
     prompt = min(workload.prompt_tokens, workload.context)
     return Plan(
@@ -218,7 +218,7 @@ def _plan(search: Search, outcome: Outcome, model_path: str) -> Plan:
         parameters=parameters,
         memory=memories,
         decode=decode,
-        alternatives=runners_up(scene, work, outcome.chosen, outcome.found, lacking),
+        alternatives=runners_up(scene, workload, outcome.chosen, outcome.found, lacking),
         notes=notes(machine, shape, placement, workload),
         prefill=predict_prefill(scene, placement, parameters, prompt_tokens=prompt),
         turn_s=turn_s,
