@@ -9,6 +9,14 @@ from app.solver import constants as k
 from detectors.facts import Basis, Cpu, Device, Machine
 
 
+_WITHOUT_LINKS = frozenset({
+    (23, 1), (23, 8), (23, 17), (23, 24), (23, 96), (23, 104), (25, 68), (25, 80), (25, 116), (25, 117), (25, 120),
+    (26, 36), (26, 96),
+})  # fmt: skip
+"""Family and model of AMD's processors whose cores and memory controller are on one die: Zen, and the APUs Renoir,
+Lucienne, Rembrandt, Cezanne, Phoenix, Hawk Point, Strix Point and Krackan (not Strix Halo)."""
+
+
 def with_ram_bandwidth(machine: Machine) -> Machine:
     """The machine with the bandwidth of its CPU that an engine can use; as it is, where nothing is known.
 
@@ -48,11 +56,15 @@ def bus_bandwidth(machine: Machine) -> tuple[float, Basis] | None:
 def link_bandwidth(cpu: Cpu | None) -> float | None:
     """GB/s that an AMD processor's chiplets draw from its memory controller; `None`: no such bound is known.
 
-    Each core complex die has a link of its own. From Zen 3 on it has one L3 cache; Zen 2 has two.
+    Each core complex die has a link of its own. From Zen 3 on it has one L3 cache; Zen 2 and Zen 4c have two.
     """
     if cpu is None or cpu.vendor not in ("AMD", "AuthenticAMD") or cpu.hypervisor or not cpu.l3_domains:
         return None
+    if (cpu.family, cpu.model_number) in _WITHOUT_LINKS:
+        return None
     caches = len(cpu.l3_domains)
+    if cpu.family == k.ZEN_4_FAMILY and 0xA0 <= (cpu.model_number or 0) <= 0xAF:
+        caches = -(-caches // 2)
     if cpu.family == k.ZEN_2_FAMILY:
         return -(-caches // 2) * k.ZEN_3_LINK_GBPS
     if cpu.family == k.ZEN_4_FAMILY and not _is_zen_4(cpu.model_number or 0):
