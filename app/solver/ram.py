@@ -8,7 +8,6 @@ from math import sqrt
 from app.solver import constants as k
 from detectors.facts import Basis, Cpu, Device, Machine
 
-
 _WITHOUT_LINKS = frozenset({
     (23, 1), (23, 8), (23, 17), (23, 24), (23, 96), (23, 104), (25, 68), (25, 80), (25, 116), (25, 117), (25, 120),
     (26, 36), (26, 96),
