@@ -32,19 +32,41 @@ UNKNOWN_LINK_GBPS = 20.0
 LINK_SHARE = 0.8
 """What a copy gets of a PCIe link's bandwidth after encoding: 25 of 31.5 on 4.0 x16, 50 of 63 on 5.0 x16."""
 
-ZEN_5_THREAD_TFLOPS = 0.26
-ZEN_4_THREAD_TFLOPS = 0.18
-AVX512_INTEL_THREAD_TFLOPS = 0.085
-AVX2_THREAD_TFLOPS = 0.12
-OLD_THREAD_TFLOPS = 0.04
-"""One thread on a core of its own, quantized weights, kernels that interleave rows (repacked, or ik_llama.cpp's).
-fit-2026-11, rounded: 0.16 to 0.22 on Zen 4, 0.23 to 0.28 on Zen 5 (its AVX-512 is twice as wide), 0.10 to 0.17 on
-Zen 2 and 3, 0.07 to 0.09 on Xeons of 52 to 128 cores; without AVX2: judgement."""
+PAGEABLE_SHARE = 0.22
+"""What a copy from mapped (pageable) memory gets at most, of the memory's bandwidth: the driver copies it once more on
+the host, so that every byte is read twice and written once. fit-2026-11: 13 GB/s on two channels of a Ryzen 9 7950X,
+17 to 19 on those of a Core Ultra 9 where pinned memory gave 42; all of PCIe 4.0 x16 on eight channels."""
+
+_THREAD_TFLOPS: tuple[tuple[str, str, float], ...] = (
+    ("AMD", "avx512f avx_vnni", 0.24),
+    ("AMD", "avx512f", 0.20),
+    ("AMD", "avx2", 0.12),
+    ("", "avx512_vnni", 0.085),
+    ("", "avx512f", 0.04),
+    ("", "avx_vnni", 0.12),
+    ("", "avx2", 0.05),
+    ("", "i8mm", 0.10),
+    ("", "asimddp", 0.06),
+    ("", "", 0.03),
+)
+"""Vendor, instruction sets, and what one thread on a core of its own multiplies, in TFLOP/s, with quantized weights and
+kernels that interleave rows (repacked, or ik_llama.cpp's); the first that fits counts. fit-2026-11, rounded: 0.23 to
+0.28 on Zen 5, whose AVX-512 is twice as wide as Zen 4's with 0.16 to 0.24; 0.10 to 0.17 on Zen 2 and 3; 0.07 to 0.09 on
+Xeons of 52 to 128 cores with VNNI, 0.02 to 0.03 on two sockets without. Other rows: judgement."""
+
+UNKNOWN_THREAD_TFLOPS = 0.12
+"""The same of a processor of which nothing is known: it has AVX2. judgement."""
+
+AMX_THREAD_TFLOPS = 0.3
+"""The same with AMX kernels: KTransformers' own figure is 21 TFLOPS of a socket of 32 to 36 cores at many tokens for
+each expert; its published prompts reach half of that."""
+
+SOCKETS_SHARE = 0.6
+"""What two sockets reach of the sum of their cores without NUMA care, as weights and activations are on either.
+fit-2026-11, two machines: 0.45 to 0.75."""
 
 PLAIN_KERNEL_SHARE = 0.3
 """What llama.cpp's kernels for weights in their plain layout reach of that: 142 to 474 t/s on one Ryzen 9 7950X."""
-
-ZEN_5_FAMILY = 26
 
 
 def gpu_family(device: Device, engine: Engine) -> GpuFamily:
@@ -72,17 +94,43 @@ def cpu_tflops(cpu: Cpu | None, parameters: Parameters, engine: Engine) -> float
     if cpu is not None and cpu.physical_cores:
         threads = min(threads, cpu.physical_cores)
     interleaved = engine.runtime == "ik_llama.cpp" or parameters.no_host or kt is not None
-    return max(1, threads) * _thread_tflops(cpu) * (1.0 if interleaved else PLAIN_KERNEL_SHARE)
+    rate = _thread_tflops(cpu)
+    if kt is not None and kt.method.startswith("AMX"):
+        rate = AMX_THREAD_TFLOPS
+    elif kt is None and cpu is not None and (cpu.sockets or 1) > 1:
+        rate *= SOCKETS_SHARE
+    return max(1, threads) * rate * (1.0 if interleaved else PLAIN_KERNEL_SHARE)
 
 
 def _thread_tflops(cpu: Cpu | None) -> float:
     if cpu is None or not cpu.isa:
-        return AVX2_THREAD_TFLOPS
-    if "avx512f" in cpu.isa:
-        if "AMD" not in cpu.vendor.upper():
-            return AVX512_INTEL_THREAD_TFLOPS
-        return ZEN_5_THREAD_TFLOPS if cpu.family == ZEN_5_FAMILY else ZEN_4_THREAD_TFLOPS
-    return AVX2_THREAD_TFLOPS if "avx2" in cpu.isa else OLD_THREAD_TFLOPS
+        return UNKNOWN_THREAD_TFLOPS
+    vendor = cpu.vendor.upper()
+    return next(rate for maker, isa, rate in _THREAD_TFLOPS if maker in vendor and set(isa.split()) <= set(cpu.isa))
+
+
+def copy_gbps(machine: Machine, one_id: str, other_id: str, parameters: Parameters) -> float:
+    """GB/s at which weights in the host's memory come to a GPU.
+
+    Several GPUs that share the layers (KTransformers) share the host's memory and root ports too: published prompts are
+    1.6, 2.3 and 2.4 times as fast with 2, 4 and 8 cards.
+    """
+    gbps = link_gbps(machine, one_id, other_id)[0]
+    if parameters.kt is not None:
+        return gbps * float(parameters.kt.tensor_parallel) ** 0.5
+    if parameters.load_mode != "mmap":
+        return gbps
+    memory = host_gbps(machine)[0]
+    return min(gbps, PAGEABLE_SHARE * memory) if memory else gbps
+
+
+def host_gbps(machine: Machine) -> tuple[float | None, Basis]:
+    """Bandwidth of the host's memory and how it is known; `None` where neither a measurement nor its modules tell."""
+    host = next((device for device in machine.devices if device.kind == "cpu"), None)
+    if host is not None and host.bandwidth_gbps:
+        return host.bandwidth_gbps, host.bandwidth_basis
+    bus = machine.memory.bus if machine.memory is not None else None
+    return (bus.theoretical_gbps, bus.basis) if bus is not None else (None, "estimated")
 
 
 def link_gbps(machine: Machine, one_id: str, other_id: str) -> tuple[float, Basis]:

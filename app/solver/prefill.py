@@ -10,13 +10,24 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from app.solver import constants as k
-from app.solver.compute import cpu_tflops, gpu_family, gpu_tflops, link_gbps
+from app.solver.compute import copy_gbps, cpu_tflops, gpu_family, gpu_tflops, host_gbps, link_gbps
 from app.solver.decode import is_host_cpu, read_bandwidth, touched_share
 from app.solver.model import LayerShape, ModelShape
 from app.solver.plan import Parameters, Placement
 from app.solver.scene import Cost, Scene, total_ms
 from app.solver.streaming import has_host_experts, streams
 from detectors.facts import Device
+
+EXPANDED_SHARE = 0.3
+"""Multiplications of latent attention with its keys and values expanded, over those with the latent rows themselves:
+(192 + 128) / (576 + 512) for DeepSeek's. ik_llama.cpp expands them for a prompt (`-mla 3`), llama.cpp does not."""
+
+WIDE_HEAD = 128
+"""Elements of a head beyond which attention kernels work with other tiles: 256 for Qwen3.5, 512 for Gemma 4."""
+
+MXFP4_SHARE = 0.6
+"""Time of multiplying experts in MXFP4 over the same in other types, whose scales are more work to unpack.
+fit-2026-11: gpt-oss on Strix Halo, 0.5 to 0.7 with any backend."""
 
 UBATCHES = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 """The ubatches that are tried for the crossover; beyond 16384 nobody's compute buffers fit."""
@@ -32,7 +43,9 @@ class _Work:
     size: float = 0.0
     """Bytes of those, read once for each ubatch."""
     flops: float = 0.0
-    """Of attention with keys and values."""
+    """Of attention with heads of up to 128 elements."""
+    wide_flops: float = 0.0
+    """Of attention with wider heads."""
     latent_flops: float = 0.0
     state: float = 0.0
     """Bytes of recurrent state, read and written."""
@@ -56,6 +69,8 @@ def prefill_costs(
     costs: list[Cost] = []
     for device_id, work in _attention_work(scene.shape, placement, depth + prompt_tokens / 2, tokens).items():
         device = scene.machine.device(device_id)
+        if scene.engine.runtime == "ik_llama.cpp":
+            work.latent_flops *= EXPANDED_SHARE
         costs.extend(_computing(scene, placement, parameters, "attention", device, work, tokens))
         costs.append(Cost("layers", device_id, "gpu_layer", work.layers / tokens))
         costs.extend(_attending(scene, parameters, device, work))
@@ -87,7 +102,8 @@ def attention_flops(layer: LayerShape, shape: ModelShape, seen: float, tokens: f
         return 0.0
     if layer.kind == "swa" and shape.window:
         seen = min(seen, shape.window + tokens / 2)
-    return 2.0 * shape.heads * (layer.key_length + (layer.value_length or layer.key_length)) * seen
+    each = layer.attention_flops or 2 * shape.heads * (layer.key_length + (layer.value_length or layer.key_length))
+    return float(each * seen)
 
 
 def resident_weights(layer: LayerShape) -> float:
@@ -146,10 +162,12 @@ def _attention_work(shape: ModelShape, placement: Placement, seen: float, tokens
         work.size += layer.resident_bytes
         if layer.kind == "recurrent":
             work.state += 2.0 * layer.state_bytes
-        elif layer.value_length:
-            work.flops += attention_flops(layer, shape, seen, tokens)
-        elif layer.key_length:
+        elif not layer.value_length:
             work.latent_flops += attention_flops(layer, shape, seen, tokens)
+        elif layer.key_length > WIDE_HEAD:
+            work.wide_flops += attention_flops(layer, shape, seen, tokens)
+        else:
+            work.flops += attention_flops(layer, shape, seen, tokens)
     return found
 
 
@@ -158,11 +176,12 @@ def _attending(scene: Scene, parameters: Parameters, device: Device, work: _Work
     state = Cost("kv", device.id, "prefill_state", work.state / read_bandwidth(device)[0] / 1e6)
     if is_host_cpu(device):
         rate = cpu_tflops(scene.machine.cpu, parameters, scene.engine)
-        flops = (work.flops + work.latent_flops) / 1e9
+        flops = (work.flops + work.wide_flops + work.latent_flops) / 1e9
         return [Cost("kv", device.id, "prefill_cpu_attention", flops / rate), state]
     family, rate = gpu_family(device, scene.engine), gpu_tflops(device)[0]
     return [
         Cost("kv", device.id, f"prefill_attention_{family}", work.flops / 1e9 / rate),
+        Cost("kv", device.id, f"prefill_wide_{family}", work.wide_flops / 1e9 / rate),
         Cost("kv", device.id, f"prefill_mla_{family}", work.latent_flops / 1e9 / rate),
         state,
     ]
@@ -197,7 +216,7 @@ def _computing(
     target = streams(scene, placement, parameters, owner, tokens)
     if target is None:
         return _multiplying(scene, parameters, part, owner, work, tokens)
-    gbps = link_gbps(scene.machine, owner.id, target.id)[0]
+    gbps = copy_gbps(scene.machine, owner.id, target.id, parameters)
     return [
         Cost("streaming", target.id, "prefill_stream", work.size / gbps / 1e6 / tokens),
         *_multiplying(scene, parameters, part, target, work, tokens),
@@ -207,7 +226,7 @@ def _computing(
 def _multiplying(
     scene: Scene, parameters: Parameters, part: str, device: Device, work: _Work, tokens: float
 ) -> list[Cost]:
-    reads = work.size / read_bandwidth(device)[0] / 1e6 / tokens
+    reads = work.size / _bandwidth(scene, device) / 1e6 / tokens
     gigaflops = 2 * work.weights / 1e9
     if is_host_cpu(device):
         rate = cpu_tflops(scene.machine.cpu, parameters, scene.engine)
@@ -218,16 +237,26 @@ def _multiplying(
             Cost(part, device.id, "prefill_cpu_reads", reads),
         ]
     family, rate = gpu_family(device, scene.engine), gpu_tflops(device)[0]
+    if parameters.kt is not None:
+        rate *= parameters.kt.tensor_parallel**0.5
+        reads /= parameters.kt.tensor_parallel
     if part != "experts":
         return [
             Cost(part, device.id, f"prefill_dense_{family}", gigaflops / rate),
             Cost(part, device.id, "prefill_weights", reads),
         ]
+    if scene.shape.architecture == "gpt-oss" or "MXFP4" in scene.shape.quantization.upper():
+        rate /= MXFP4_SHARE
     return [
         Cost(part, device.id, f"prefill_experts_{family}", gigaflops / rate),
         Cost(part, device.id, f"prefill_tiles_{family}", 2 * work.touched / 1e9 / rate / tokens),
         Cost(part, device.id, "prefill_weights", reads),
     ]
+
+
+def _bandwidth(scene: Scene, device: Device) -> float:
+    known = host_gbps(scene.machine)[0] if device.kind == "cpu" else None
+    return known or read_bandwidth(device)[0]
 
 
 def _crossings(scene: Scene, owner: Device, attention: Device, layers: int, tokens: float) -> list[Cost]:

@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.fit_prefill ROWS.csv [--worst N]
 
-Every row is a sum of costs, each a quantity times a constant. The logarithm of predicted over measured is minimized with
-a robust loss; every constant has a prior, so that what the rows do not tell stays at what is known of it otherwise. A
-machine weighs as the root of its rows.
+Every row is a sum of costs, each a quantity times a constant. The logarithm of predicted over measured is minimized
+with a robust loss; every constant has a prior, so that what the rows do not tell stays at what is known of it
+otherwise. A machine weighs as the root of its rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import numpy.typing as npt
 
 from app.hardware.coefficients import shipped_coefficients
 from app.solver.prefill import prefill_costs
-from app.solver.prediction import placement_class
 from tests.benchmarks.rows import Row, is_drafted, read_rows
 
 Floats = npt.NDArray[np.float64]
@@ -50,7 +49,11 @@ PRIORS: dict[str, tuple[float, float]] = {
     "prefill_attention_hip": (8.0, 0.5),
     "prefill_attention_vulkan": (8.0, 0.5),
     "prefill_attention_amdvlk": (25.0, 0.6),
-    "prefill_mla_cuda": (2.0, 0.5),
+    "prefill_wide_cuda": (2.0, 0.5),
+    "prefill_wide_hip": (8.0, 0.5),
+    "prefill_wide_vulkan": (8.0, 0.5),
+    "prefill_wide_amdvlk": (25.0, 0.6),
+    "prefill_mla_cuda": (2.5, 0.5),
     "prefill_mla_hip": (8.0, 0.4),
     "prefill_mla_vulkan": (6.0, 0.4),
     "prefill_mla_amdvlk": (25.0, 0.6),
@@ -85,7 +88,9 @@ def samples_of(rows: Iterable[Row]) -> list[Sample]:
     for row in rows:
         if unusable(row):
             continue
-        assert row.scene is not None and row.placement is not None and row.parameters is not None
+        assert row.scene is not None
+        assert row.placement is not None
+        assert row.parameters is not None
         assert row.prefill_tps is not None
         costs = prefill_costs(
             row.scene, row.placement, row.parameters, prompt_tokens=row.prompt_tokens, depth=depth_of(row)
@@ -104,6 +109,8 @@ def unusable(row: Row) -> str:
         return row.why_not or "no clean prefill"
     if not cells.get("prompt_tokens"):
         return "the prompt's length is not stated"
+    if "ngl=0" in cells["placement"]:
+        return "a GPU computes what the placement leaves to the CPU"
     return defect(row)
 
 
@@ -113,7 +120,7 @@ def defect(row: Row) -> str:
     engine, quant = row.scene.engine, row.cells.get("quant", "")
     if engine.backend == "vulkan" and "BF16" in quant:
         return "BF16 on Vulkan"
-    if row.scene.shape.name.startswith("deepseek-v4"):
+    if row.scene.shape.architecture == "deepseek4":
         return "DeepSeek V4"
     if row.scene.engine.backend == "rocm" and engine.built < "2025-09":
         return "HIP on gfx1151 before its kernels"
@@ -211,9 +218,8 @@ def main() -> None:
         at = np.array([kind in (one, "all") for one in kinds])
         hosts = len({sample.row.machine_key for sample, here in zip(samples, at, strict=True) if here})
         low, high = np.quantile(machine[at], (0.05, 0.95))
-        print(
-            f"{kind:14} {at.sum():3} {hosts:2} | {figures(seen[at])} | {figures(machine[at])} | {figures(group[at])} | {low:.2f} {high:.2f}"
-        )
+        errors = " | ".join(figures(ratios[at]) for ratios in (seen, machine, group))
+        print(f"{kind:14} {at.sum():3} {hosts:2} | {errors} | {low:.2f} {high:.2f}")
     hosts_of = defaultdict(list)
     for i, sample in enumerate(samples):
         hosts_of[sample.row.machine_key, sample.placement].append(i)
@@ -223,9 +229,9 @@ def main() -> None:
         )
     for i in np.argsort(-np.abs(np.log(machine)))[: options.worst]:
         one = samples[i]
-        print(
-            f"{one.row.id} {one.row.machine_key[:30]:30} {one.row.cells['backend'][:12]:12} {one.row.cells['model'][:24]:24} {one.row.cells['quant'][:10]:10} T{one.row.parameters.ubatch} d{depth_of(one.row)} measured/predicted {machine[i]:.2f}"
-        )
+        cells = one.row.cells
+        name = f"{cells['backend'][:12]:12} {cells['model'][:24]:24} {cells['quant'][:10]:10}"
+        print(f"{one.row.id} {one.row.machine_key[:30]:30} {name} d{depth_of(one.row)} x{machine[i]:.2f}")
 
 
 if __name__ == "__main__":
