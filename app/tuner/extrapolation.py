@@ -1,0 +1,46 @@
+"""From a few layers to all of them: a token costs something fixed, and the same again for every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class LayerLine:
+    """The straight line through times of slices."""
+
+    fixed_ms: float
+    """Head, embedding, and what one step costs whatever it computes."""
+    per_layer_ms: float
+
+    def ms(self, layers: int) -> float:
+        """The time of a model with so many layers."""
+        return self.fixed_ms + layers * self.per_layer_ms
+
+
+def line_through(ms_by_layers: Mapping[int, float]) -> LayerLine:
+    """The line that fits slices of one model best; by two of them it is exact.
+
+    Slices must have layers of the same kinds in the same shares as the model has: whole periods of its pattern.
+
+    Args:
+        ms_by_layers: number of layers to milliseconds per token.
+
+    Raises:
+        UsageError: fewer than two different slices.
+    """
+    if len(ms_by_layers) < 2:
+        raise UsageError("One slice tells nothing about the layers.", hint="Measure two, such as 2 and 4 layers.")
+    count = len(ms_by_layers)
+    mean_layers = sum(ms_by_layers) / count
+    mean_ms = sum(ms_by_layers.values()) / count
+    slope = sum((layers - mean_layers) * (ms - mean_ms) for layers, ms in ms_by_layers.items()) / sum(
+        (layers - mean_layers) ** 2 for layers in ms_by_layers
+    )
+    # Noise can make more layers look cheaper than fewer: then all of the time is taken to be the layers'.
+    if slope <= 0:
+        return LayerLine(0.0, mean_ms / mean_layers)
+    return LayerLine(max(0.0, mean_ms - slope * mean_layers), slope)
