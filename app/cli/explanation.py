@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.cli.pictures import INDENT, label_column
+from app.cli.pictures import INDENT
 from app.cli.spans import Line, line, wrapped
 from app.errors import UsageError
 from app.jobs.explaining import PlanReport
@@ -14,7 +14,7 @@ LIST = "list"
 
 
 def explanation_lines(report: PlanReport, asked: str, width: int) -> list[Line]:
-    """The derivation of that name; for `list`, all names with their values.
+    """The derivation of that name, or of all that begin so; for `list`, all names with their values.
 
     Raises:
         UsageError: there is no such number; names those there are.
@@ -22,18 +22,19 @@ def explanation_lines(report: PlanReport, asked: str, width: int) -> list[Line]:
     if asked == LIST:
         return _list_lines(report.derivations, width)
     found = find(report.derivations, asked)
-    if found is None:
+    if not found:
         names = ", ".join(name for name, _ in walk(report.derivations))
         raise UsageError(f"This plan has no number {asked!r}.", hint=f"It has: {names}.")
-    return _derivation_lines(found, width, 0)
+    blocks = [_derivation_lines(one, width, 0) for one in found]
+    return [one for index, block in enumerate(blocks) for one in ([(), *block] if index else block)]
 
 
 def _list_lines(derivations: Sequence[Derivation], width: int) -> list[Line]:
     named = list(walk(derivations))
-    column = label_column([name for name, _ in named])
+    column = min(max(len(name) for name, _ in named), width // 2)
     lines = [line("Ask for any of these: moetune plan MODEL --explain NAME", "bold")]
     for name, one in named:
-        lines += wrapped(one.result, width, first=line(f"{INDENT}{name:<{column}} "))
+        lines += wrapped(one.result, width, first=line(f"{INDENT}{name:<{column}}  "))
     return lines
 
 

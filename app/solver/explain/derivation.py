@@ -28,31 +28,29 @@ class Derivation:
     parts: tuple[Derivation, ...] = ()
 
 
-def walk(derivations: Iterable[Derivation], above: str = "") -> Iterator[tuple[str, Derivation]]:
-    """Every derivation with the name it is asked for, what is above it first.
+def walk(derivations: Iterable[Derivation]) -> Iterator[tuple[str, Derivation]]:
+    """Every number that can be asked for, and its parts, by name.
 
-    A part whose name is taken already is asked for with the name of what it is part of before it: `prefill: experts
-    on CPU`.
+    A part whose name is taken already is asked for by the name of what it is part of: `prefill: experts on CPU`.
     """
     seen: set[str] = set()
-    for name, one in _all(derivations, above):
-        key = one.name if one.name not in seen else name
-        if key not in seen:
-            seen.add(key)
-            yield key, one
-
-
-def _all(derivations: Iterable[Derivation], above: str) -> Iterator[tuple[str, Derivation]]:
     for one in derivations:
-        yield f"{above}: {one.name}" if above else one.name, one
-        yield from _all(one.parts, above or one.name)
+        for name, part in ((one.name, one), *((part.name, part) for part in one.parts)):
+            key = name if name not in seen else f"{one.name}: {name}"
+            if key not in seen:
+                seen.add(key)
+                yield key, part
 
 
-def find(derivations: Iterable[Derivation], asked: str) -> Derivation | None:
-    """The derivation of that name, in any case; a beginning does where only one name has it."""
-    named = {name.lower(): one for name, one in walk(derivations)}
-    wanted = " ".join(asked.lower().replace("_", " ").split())
+def find(derivations: Iterable[Derivation], asked: str) -> tuple[Derivation, ...]:
+    """The derivation of that name, in any case; where there is none, all whose names begin so."""
+    named = {_plain(name): one for name, one in walk(derivations)}
+    wanted = _plain(asked)
     if wanted in named:
-        return named[wanted]
-    begun = [one for name, one in named.items() if name.startswith(wanted)]
-    return begun[0] if wanted and len(begun) == 1 else None
+        return (named[wanted],)
+    return tuple(one for name, one in named.items() if wanted and name.startswith(wanted))
+
+
+def _plain(name: str) -> str:
+    """A name without what one need not type: case, colons, underscores."""
+    return " ".join(name.lower().replace("_", " ").replace(":", " ").split())

@@ -31,11 +31,11 @@ class Rate:
     basis: Basis
     """Of the rated speed; of a mere count, as good as counted."""
     amount: str = ""
-    """What the quantity is: `1607 MB`, `36 layers`."""
+    """What is read, copied or multiplied: `1607 MB`; empty for a count."""
     rated: str = ""
     """The rated speed and how it is known: `960 GB/s, the memory of RX 7900 (from a table)`; empty for a count."""
-    division: str = ""
-    """The time at the rated speed: `1607 MB / 960 GB/s`; empty for a count."""
+    quantity: str = ""
+    """The quantity with its numbers in place: `1607 MB / 960 GB/s`, `24 layers x 2880 / 4096`."""
 
 
 def decimal_bytes(size: float) -> str:
@@ -61,9 +61,9 @@ def rate_of(setting: Setting, cost: Cost) -> Rate:
     if reader is not None:
         return reader(setting, cost, constant)
     if constant.unit.startswith("layers"):
-        return _counted(_layers(setting, cost, constant), "layer", cost, constant)
-    amount = f"{cost.quantity:.3g} {constant.unit}"
-    return Rate(f"{amount} at {time_text(constant.value)}: {constant.why}", constant.basis, amount)
+        return _layers(setting, cost, constant)
+    quantity = f"{cost.quantity:.3g} {constant.unit}"
+    return Rate(f"{quantity} at {time_text(constant.value)}: {constant.why}", constant.basis, "", "", quantity)
 
 
 def _share(rate: float, constant: Coefficient) -> str:
@@ -120,28 +120,31 @@ def _threads(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
 
 
 def _per_thread(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
-    amount = f"{cost.quantity / 1000:.3g} GFLOP for each thread"
-    return Rate(f"{amount} at {1 / constant.value:.3g} GFLOPS", constant.basis, amount)
+    amount = f"{cost.quantity:.3g} GFLOP for each thread"
+    return Rate(f"{amount} at {1 / constant.value:.3g} GFLOPS", constant.basis, amount, "", amount)
 
 
 def _calls(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
-    return _counted(cost.quantity, "call", cost, constant)
+    return _counted(cost.quantity, "call", "", cost, constant)
 
 
-def _counted(count: float, thing: str, cost: Cost, constant: Coefficient) -> Rate:
+def _layers(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
+    """A quantity of layers, or of layers times something."""
+    if constant.unit == "layers x d_model / 4096":
+        width = setting.scene.shape.d_model
+        return _counted(cost.quantity * 4096 / width, "layer", f" x {width} / 4096", cost, constant)
+    if constant.unit == "layers x threads / 32":
+        threads = setting.parameters.threads
+        return _counted(cost.quantity * 32 / threads, "layer", f" x {threads} threads / 32", cost, constant)
+    return _counted(cost.quantity, "layer", "", cost, constant)
+
+
+def _counted(count: float, thing: str, times: str, cost: Cost, constant: Coefficient) -> Rate:
     """So many things at so much each; of a prompt, the share of them that falls to one token."""
     each = cost.quantity * constant.value / count
     amount = f"{count:.3g} {thing}{'s' if count != 1 else ''}"
-    return Rate(f"{amount}, {time_text(each)} each: {constant.why}", constant.basis, amount)
-
-
-def _layers(setting: Setting, cost: Cost, constant: Coefficient) -> float:
-    """How many layers a quantity of layers, or of layers times something, stands for."""
-    if constant.unit == "layers x d_model / 4096":
-        return cost.quantity * 4096 / setting.scene.shape.d_model
-    if constant.unit == "layers":
-        return cost.quantity
-    return len(setting.placement.attention_layers(cost.device)) or len(setting.scene.shape.layers)
+    text = f"{amount}, {time_text(each)} each: {constant.why}"
+    return Rate(text, constant.basis, "", "", f"{amount}{times}")
 
 
 def known(basis: Basis) -> str:

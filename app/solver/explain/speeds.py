@@ -81,7 +81,6 @@ def _part(scene: Scene, plan: Plan, speed: str, term: Term, prediction: Predicti
     setting = Setting(scene, plan.placement, plan.parameters)
     rate = rate_of(setting, Cost(term.part, term.device, term.coefficient, term.quantity * sharing))
     shared = f" / {sharing} sequences" if sharing > 1 else ""
-    left = rate.division or f"{term.quantity * sharing:.4g} {constant.unit}"
     reasons = [*_amount(scene, plan, speed, term, rate, prediction)]
     if rate.rated:
         reasons.append(rate.rated)
@@ -89,11 +88,11 @@ def _part(scene: Scene, plan: Plan, speed: str, term: Term, prediction: Predicti
         f"{constant.value:.4g} (90 %: {constant.low:.4g} to {constant.high:.4g}): {constant.why}; {constant.source}"
     )
     return Derivation(
-        f"{term.name}: {term.coefficient}",
+        term.coefficient,
         term.value,
         "ms",
         time_text(term.value),
-        f"{left} x {constant.value:.4g}{shared} = {time_text(term.value)}",
+        f"{rate.quantity} x {constant.value:.4g}{shared} = {time_text(term.value)}",
         term.basis,
         tuple(reasons),
     )
