@@ -7,12 +7,13 @@ fastest device first and from those in proportion to the room, until no move hel
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, combinations, pairwise
 from math import comb, inf
 
 from app.solver import memory
-from app.solver.layers import CostTable, Layers
+from app.solver.layers import CostTable, Layers, Sums, Time
 from app.solver.placement import Candidate, Filler, Home, likeness
 from app.solver.plan import Parameters
 from detectors.facts import Device
@@ -48,39 +49,29 @@ def device_orders(devices: Sequence[Device], speed: Callable[[str], float]) -> I
 
 
 class BlockCosts:
-    """Sums of layers' times by device, and where else their experts go: shared by all orders of devices."""
+    """What a division's parts cost, for one set of parameters: shared by all orders of devices."""
 
     def __init__(self, layers: Layers, table: CostTable, parameters: Parameters, owners: Sequence[str]) -> None:
         self.layers = layers
         self.table = table
         self.parameters = parameters
         self.owners = owners
-        self._sums: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {}
         self._homes: dict[str, list[str]] = {}
 
-    def sums(self, device_id: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Seconds of the turn and of the answers of the first n layers, without experts."""
-        if device_id not in self._sums:
-            times = [self.table.attention(kind, device_id, self.parameters) for kind in range(len(self.layers.kinds))]
-            self._sums[device_id] = (
-                (0.0, *accumulate(times[kind].turn for kind in self.layers.kind_of)),
-                (0.0, *accumulate(times[kind].answer for kind in self.layers.kind_of)),
-            )
-        return self._sums[device_id]
+    def sums(self, device_id: str) -> Sums:
+        """Seconds of the first n layers on that device, without experts."""
+        return self.table.attention_sums(device_id, self.parameters)
+
+    def experts(self, device_id: str, owner: str) -> Sums:
+        """Seconds of the experts of the first n layers on `owner`, with the attention on `device_id`."""
+        return self.table.expert_sums(device_id, owner, self.parameters)
 
     def homes(self, device_id: str) -> list[str]:
         """The devices that experts of its layers may go to, the cheapest first; never itself."""
         if device_id not in self._homes:
             others = [owner for owner in self.owners if owner != device_id]
-            self._homes[device_id] = sorted(others, key=lambda owner: self.all_experts(device_id, owner))
+            self._homes[device_id] = sorted(others, key=lambda owner: self.experts(device_id, owner).turn[-1])
         return self._homes[device_id]
-
-    def all_experts(self, device_id: str, owner: str) -> float:
-        """Seconds of all experts on `owner` with the attention on `device_id`."""
-        return sum(
-            count * self.table.experts(size, device_id, owner, self.parameters).turn
-            for size, _, count in self.layers.runs
-        )
 
     def least(self, order: Sequence[str]) -> float:
         """Seconds that no division can beat: every layer and its experts where they cost least, room or not."""
@@ -89,7 +80,7 @@ class BlockCosts:
             for kind, count in enumerate(self.layers.kind_counts)
         )
         experts = min(
-            self.all_experts(device_id, owner)
+            self.experts(device_id, owner).turn[-1]
             for device_id in order
             for owner in (device_id, *self.homes(device_id)[:1])
         )
@@ -126,7 +117,7 @@ class Division:
         rooms = [max(1, self._filler.budgets.device[device_id]) for device_id in self._order]
         yield self._exactly([max(1, round(self._count * room / sum(rooms))) for room in rooms])
         weight = max(1, self._filler.shape.file_bytes)
-        speeds = [self._costs.sums(device_id)[0][-1] for device_id in self._order]
+        speeds = [self._costs.sums(device_id).turn[-1] for device_id in self._order]
         left, wanted = self._count, [1] * len(rooms)
         for index in sorted(range(len(rooms)), key=lambda index: speeds[index]):
             wanted[index] = max(1, min(left, int(self._count * rooms[index] / weight)))
@@ -180,22 +171,26 @@ class _Placing:
         self.place(sizes)
         devices = frozenset((*self.order, *(owner for _, _, owner in self.homes)))
         blocks = tuple(zip(self.order, sizes, strict=True))
-        return Candidate(self.turn, self.answer, blocks, tuple(self.homes), self.costs.parameters, devices)
+        moe = self.filler.layers.moe
+        return Candidate(self.turn, self.answer, blocks, tuple(self.homes), self.costs.parameters, devices, moe)
 
     def place(self, sizes: Sizes) -> None:
         """Put every layer with its block's device, its experts too where there is room, and the rest elsewhere."""
         edges = (0, *accumulate(sizes))
+        moe = self.filler.layers.moe
         self._draw(memory.HOST, self.filler.tables + self.filler.sizes.of_host(alone=False))
         for device_id, (start, end) in zip(self.order, pairwise(edges), strict=True):
             self._attend(device_id, start, end)
-        rest = [
-            (device_id, size, start + taken, count - taken)
-            for device_id, edge in zip(self.order, pairwise(edges), strict=True)
-            for size, start, count in _within(self.filler.layers.runs, *edge)
-            if (taken := self._own(device_id, size, count)) < count
-        ]
-        for device_id, size, start, count in rest:
-            self._away(device_id, size, start, count)
+        rest = []
+        for device_id, edge in zip(self.order, pairwise(edges), strict=True):
+            start, end = (bisect_left(moe, layer) for layer in edge)
+            kept = self.filler.reach(start, self._room(device_id), end)
+            if kept > start:
+                self._take(device_id, device_id, start, kept)
+            if kept < end:
+                rest.append((device_id, kept, end))
+        for device_id, start, end in rest:
+            self._away(device_id, start, end)
 
     def _room(self, device_id: str) -> int:
         return min(self.left[device_id], self.pools[self.filler.budgets.pool_of[device_id]])
@@ -208,48 +203,38 @@ class _Placing:
 
     def _attend(self, device_id: str, start: int, end: int) -> None:
         filler, head = self.filler, device_id == self.order[-1]
-        turn, answer = self.costs.sums(device_id)
-        self.turn += turn[end] - turn[start]
-        self.answer += answer[end] - answer[start]
+        self._add(self.costs.sums(device_id).between(start, end))
         pipeline = len(self.gpus) == len(self.order)
-        compute = filler.sizes.of_attention(
-            head=head, experts=bool(filler.layers.runs), copies=False, pipeline=pipeline
-        )
+        compute = filler.sizes.of_attention(head=head, experts=bool(filler.layers.moe), copies=False, pipeline=pipeline)
         resident, cache = filler.layers.resident_sums, filler.kv_sums
         weights = resident[end] - resident[start] + (memory.head_bytes(filler.shape, device_id) if head else 0)
         self._draw(device_id, weights + cache[end] - cache[start] + filler.contexts[device_id] + compute)
 
-    def _own(self, device_id: str, size: int, count: int) -> int:
-        """How many of these layers' experts stay with their attention."""
-        each = self.filler.layers.sizes[size]
-        taken = max(0, min(count, self._room(device_id) // each))
-        if taken:
-            self._take(device_id, device_id, size, taken)
-        return taken
-
-    def _away(self, device_id: str, size: int, start: int, count: int) -> None:
-        each = self.filler.layers.sizes[size]
+    def _away(self, device_id: str, start: int, end: int) -> None:
         for owner in self.costs.homes(device_id):
             opening = 0 if owner in self.opened else self.filler.sizes.experts + self.filler.contexts[owner]
-            taken = max(0, min(count, (self._room(owner) - opening) // each))
-            if not taken:
+            kept = self.filler.reach(start, self._room(owner) - opening, end)
+            if kept == start:
                 continue
             parameters = self.costs.parameters
             if opening and owner == memory.HOST and self.gpus and parameters.op_offload and not parameters.no_host:
                 self._draw(self.gpus[0], self.filler.sizes.staging)
             self._draw(owner, opening)
             self.opened.add(owner)
-            self._take(device_id, owner, size, taken)
-            self.homes.append((start, taken, owner))
-            start, count = start + taken, count - taken
-        if count:
-            self.missing = max(self.missing, 0) + count * each
+            self._take(device_id, owner, start, kept)
+            self.homes.append((start, kept - start, owner))
+            start = kept
+        sums = self.filler.layers.expert_sums
+        self.missing += sums[end] - sums[start]
 
-    def _take(self, device_id: str, owner: str, size: int, count: int) -> None:
-        self._draw(owner, count * self.filler.layers.sizes[size])
-        time = self.costs.table.experts(size, device_id, owner, self.costs.parameters)
-        self.turn += count * time.turn
-        self.answer += count * time.answer
+    def _take(self, device_id: str, owner: str, start: int, end: int) -> None:
+        sums = self.filler.layers.expert_sums
+        self._draw(owner, sums[end] - sums[start])
+        self._add(self.costs.experts(device_id, owner).between(start, end))
+
+    def _add(self, time: Time) -> None:
+        self.turn += time.turn
+        self.answer += time.answer
 
 
 def _moves(sizes: Sizes, step: int) -> Iterator[Sizes]:
@@ -260,14 +245,6 @@ def _moves(sizes: Sizes, step: int) -> Iterator[Sizes]:
             moved[giver] -= step
             moved[taker] += step
             yield tuple(moved)
-
-
-def _within(runs: Sequence[tuple[int, int, int]], start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """The parts of the runs between two layers."""
-    for size, first, count in runs:
-        low, high = max(first, start), min(first + count, end)
-        if low < high:
-            yield size, low, high - low
 
 
 def _compositions(total: int, parts: int) -> Iterator[Sizes]:

@@ -29,50 +29,49 @@ class Layers:
     """Every kind without its routed experts."""
     kind_of: tuple[int, ...]
     """Layer -> index of its kind."""
+    kind_counts: tuple[int, ...]
+    """Kind -> how many layers are of it."""
     experts: tuple[LayerShape, ...]
     """One layer of every size of experts."""
     kind_of_size: tuple[int, ...]
     """Size -> the kind of that layer."""
-    kind_counts: tuple[int, ...]
-    """Kind -> how many layers are of it."""
-    runs: tuple[tuple[int, int, int], ...]
-    """Consecutive layers with experts of one size, in order: (index of the size, first layer, layers)."""
+    moe: tuple[int, ...]
+    """The layers with routed experts, in order."""
+    size_of: tuple[int, ...]
+    """Position in `moe` -> index of the size of its experts."""
+    expert_sums: tuple[int, ...]
+    """Bytes of the experts of the first n layers of `moe`."""
     resident_sums: tuple[int, ...]
     """Bytes that are not experts, of the first n layers."""
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Bytes of a layer's experts, by size."""
-        return tuple(layer.expert_bytes for layer in self.experts)
 
 
 def layers_of(shape: ModelShape) -> Layers:
     """Sort a model's layers."""
     kinds: dict[LayerShape, int] = {}
-    bare: dict[LayerShape, int] = {}
-    experts: dict[int, tuple[int, LayerShape]] = {}
+    bare: dict[int, tuple[LayerShape, int]] = {}
+    experts: dict[int, tuple[int, LayerShape, int]] = {}
     kind_of: list[int] = []
-    runs: list[tuple[int, int, int]] = []
-    for index, layer in enumerate(shape.layers):
-        if layer not in bare:
+    for layer in shape.layers:
+        # A model's equal layers are mostly one object: comparing those costs nothing.
+        if id(layer) not in bare:
             without = replace(layer, expert_bytes=0)
-            bare[layer] = kinds.setdefault(without, len(kinds))
-        kind_of.append(bare[layer])
-        if not layer.expert_bytes:
-            continue
-        size = experts.setdefault(layer.expert_bytes, (len(experts), layer))[0]
-        if runs and runs[-1][0] == size and runs[-1][1] + runs[-1][2] == index:
-            runs[-1] = (size, runs[-1][1], runs[-1][2] + 1)
-        else:
-            runs.append((size, index, 1))
+            bare[id(layer)] = (layer, kinds.setdefault(without, len(kinds)))
+        kind = bare[id(layer)][1]
+        kind_of.append(kind)
+        if layer.expert_bytes:
+            experts.setdefault(layer.expert_bytes, (len(experts), layer, kind))
+    counts = Counter(kind_of)
+    moe = tuple(index for index, layer in enumerate(shape.layers) if layer.expert_bytes)
     return Layers(
-        tuple(kinds),
-        tuple(kind_of),
-        tuple(layer for _, layer in experts.values()),
-        tuple(bare[layer] for _, layer in experts.values()),
-        tuple(Counter(kind_of)[kind] for kind in range(len(kinds))),
-        tuple(runs),
-        (0, *accumulate(layer.resident_bytes for layer in shape.layers)),
+        kinds=tuple(kinds),
+        kind_of=tuple(kind_of),
+        kind_counts=tuple(counts[kind] for kind in range(len(kinds))),
+        experts=tuple(layer for _, layer, _ in experts.values()),
+        kind_of_size=tuple(kind for _, _, kind in experts.values()),
+        moe=moe,
+        size_of=tuple(experts[shape.layers[index].expert_bytes][0] for index in moe),
+        expert_sums=(0, *accumulate(shape.layers[index].expert_bytes for index in moe)),
+        resident_sums=(0, *accumulate(layer.resident_bytes for layer in shape.layers)),
     )
 
 
@@ -83,6 +82,17 @@ class Time(NamedTuple):
     """Prompts and answers."""
     answer: float
     """Of these, the answers: no choice of ubatch or of copying changes them."""
+
+
+class Sums(NamedTuple):
+    """Seconds of the first n layers, or of the experts of the first n layers that have any."""
+
+    turn: tuple[float, ...]
+    answer: tuple[float, ...]
+
+    def between(self, start: int, end: int) -> Time:
+        """Of the layers from `start` to before `end`."""
+        return Time(self.turn[end] - self.turn[start], self.answer[end] - self.answer[start])
 
 
 class CostTable:
@@ -98,6 +108,7 @@ class CostTable:
         self._attention: dict[tuple[object, ...], Time] = {}
         self._experts: dict[tuple[object, ...], Time] = {}
         self._fixed: dict[tuple[object, ...], Time] = {}
+        self._sums: dict[tuple[object, ...], Sums] = {}
 
     def attention(self, kind: int, device_id: str, parameters: Parameters) -> Time:
         """Of a layer of that kind with all but its routed experts there."""
@@ -122,6 +133,23 @@ class CostTable:
                 (full.turn - fixed.turn) / 2 - bare.turn, (full.answer - fixed.answer) / 2 - bare.answer
             )
         return found
+
+    def attention_sums(self, device_id: str, parameters: Parameters) -> Sums:
+        """Of the first n layers without experts, on that device."""
+        key = (device_id, *_variant(parameters, device_id == HOST))
+        if key not in self._sums:
+            times = [self.attention(kind, device_id, parameters) for kind in range(len(self._layers.kinds))]
+            self._sums[key] = _sums([times[kind] for kind in self._layers.kind_of])
+        return self._sums[key]
+
+    def expert_sums(self, attention_id: str, owner_id: str, parameters: Parameters) -> Sums:
+        """Of the experts of the first n layers that have any, on `owner_id`."""
+        key = (attention_id, owner_id, *_variant(parameters, HOST in (attention_id, owner_id)))
+        if key not in self._sums:
+            sizes = range(len(self._layers.experts))
+            times = [self.experts(size, attention_id, owner_id, parameters) for size in sizes]
+            self._sums[key] = _sums([times[size] for size in self._layers.size_of])
+        return self._sums[key]
 
     def fixed(self, kind: int, head_id: str, parameters: Parameters) -> Time:
         """Of a model without layers: the output head, and what each step costs whatever it computes."""
@@ -151,6 +179,10 @@ class CostTable:
             prompt = prefill_ms(scene, placement, parameters, prompt_tokens=self._work.prompt_tokens)
             self._prefill[whole] = prompt
         return Time(self._work.seconds(prompt, step), answer)
+
+
+def _sums(times: list[Time]) -> Sums:
+    return Sums((0.0, *accumulate(time.turn for time in times)), (0.0, *accumulate(time.answer for time in times)))
 
 
 def _variant(parameters: Parameters, on_host: bool) -> tuple[object, ...]:

@@ -6,6 +6,7 @@ whatever the others do: filling the cheapest device first is exact for a given s
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
@@ -21,7 +22,7 @@ Block = tuple[str, int]
 """A device and how many layers it attends to."""
 
 Home = tuple[int, int, str]
-"""First layer, layers, and the device that holds their experts."""
+"""First of the layers with experts, how many of them, and the device that holds their experts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Candidate:
     """Where experts are; those of other layers are with their attention."""
     parameters: Parameters
     devices: frozenset[str]
+    moe: tuple[int, ...]
+    """The layers with routed experts, which `homes` counts."""
 
     @property
     def placement(self) -> Placement:
@@ -45,7 +48,8 @@ class Candidate:
         attention = [device for device, count in self.blocks for _ in range(count)]
         owners = list(attention)
         for start, count, owner in self.homes:
-            owners[start : start + count] = [owner] * count
+            for layer in self.moe[start : start + count]:
+                owners[layer] = owner
         return Placement(tuple(attention), tuple(owners), self.blocks[-1][0])
 
     @property
@@ -99,38 +103,35 @@ class Filler:
                 held[owner] = held.get(owner, 0) + self.sizes.experts + self.contexts[owner]
         return held
 
-    def fill(
-        self, attention: str, owners: Sequence[str], parameters: Parameters
-    ) -> list[tuple[int, int, int, str]] | None:
-        """Runs of layers for each of `owners`, which are in the order of their costs.
+    def fill(self, attention: str, owners: Sequence[str], parameters: Parameters) -> list[tuple[int, str]] | None:
+        """How many layers' experts each of `owners` gets, which are in the order of their costs.
 
         Returns:
-            (size, first layer, layers, device); `None` where not everything fits, or a device would stay empty.
+            Layers and device, in the order of the layers; `None` where not everything fits, or a device would stay
+            empty.
         """
         found = self.room(self.held(attention, owners, parameters))
         if found is None:
             return None
         left, pools = found
-        taken: list[tuple[int, int, int, str]] = []
-        remaining = list(self.layers.runs)
-        sizes = self.layers.sizes
+        sums = self.layers.expert_sums
+        taken: list[tuple[int, str]] = []
+        start = 0
         for owner in owners:
             pool = self.budgets.pool_of[owner]
-            room = min(left[owner], pools[pool])
-            rest = []
-            before = len(taken)
-            for size, start, count in remaining:
-                fitting = min(count, room // sizes[size])
-                if fitting:
-                    taken.append((size, start, fitting, owner))
-                    room -= fitting * sizes[size]
-                    pools[pool] -= fitting * sizes[size]
-                if fitting < count:
-                    rest.append((size, start + fitting, count - fitting))
-            if len(taken) == before:
+            end = self.reach(start, min(left[owner], pools[pool]))
+            if end == start:
                 return None
-            remaining = rest
-        return None if remaining else taken
+            pools[pool] -= sums[end] - sums[start]
+            taken.append((end - start, owner))
+            start = end
+        return taken if start == len(self.layers.moe) else None
+
+    def reach(self, start: int, room: int, end: int | None = None) -> int:
+        """The position up to which experts fit in `room`, from the layer at position `start` on."""
+        sums = self.layers.expert_sums
+        last = len(self.layers.moe) if end is None else end
+        return bisect_right(sums, sums[start] + room, start, last + 1) - 1 if room >= 0 else start
 
 
 def owner_sets(shape: ModelShape, attention: Device, owners: Sequence[Device]) -> list[tuple[str, ...]]:
@@ -171,30 +172,29 @@ class OneAttention:
         self._table = table
         self.attention = attention
         self.parameters = parameters
-        times = [table.attention(kind, attention, parameters) for kind in range(len(layers.kinds))]
         fixed = table.fixed(0, attention, parameters)
-        counted = list(zip(layers.kind_counts, times, strict=True))
-        self.turn = fixed.turn + sum(count * time.turn for count, time in counted)
+        sums = table.attention_sums(attention, parameters)
+        self.turn = fixed.turn + sums.turn[-1]
         """Seconds of the work without any experts."""
-        self.answer = fixed.answer + sum(count * time.answer for count, time in counted)
+        self.answer = fixed.answer + sums.answer[-1]
 
     def owner_cost(self, owner: str) -> float:
         """Seconds of all experts, were they on that device."""
-        return sum(
-            count * self._table.experts(size, self.attention, owner, self.parameters).turn
-            for size, _, count in self._layers.runs
-        )
+        return self._table.expert_sums(self.attention, owner, self.parameters).turn[-1]
 
     def candidate(self, filler: Filler, owners: Sequence[str]) -> Candidate | None:
         """The best placement on exactly these owners, given in the order of their costs."""
         taken = filler.fill(self.attention, owners, self.parameters)
         if taken is None:
             return None
-        turn, answer = self.turn, self.answer
-        for size, _, count, owner in taken:
-            time = self._table.experts(size, self.attention, owner, self.parameters)
-            turn += count * time.turn
-            answer += count * time.answer
+        turn, answer, start = self.turn, self.answer, 0
+        homes: list[Home] = []
+        for count, owner in taken:
+            time = self._table.expert_sums(self.attention, owner, self.parameters).between(start, start + count)
+            turn += time.turn
+            answer += time.answer
+            homes.append((start, count, owner))
+            start += count
         blocks = ((self.attention, len(self._layers.kind_of)),)
-        homes = tuple((start, count, owner) for _, start, count, owner in taken)
-        return Candidate(turn, answer, blocks, homes, self.parameters, frozenset((self.attention, *owners)))
+        devices = frozenset((self.attention, *owners))
+        return Candidate(turn, answer, blocks, tuple(homes), self.parameters, devices, self._layers.moe)

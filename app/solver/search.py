@@ -81,6 +81,9 @@ class Search:
     def candidates(self, kv_type: KvType) -> list[Candidate]:
         """All placements that fit with this cache, those that may be best with the best parameters of each."""
         first = base_parameters(self.scene.machine, self.workload, self.policy, kv_type)
+        filler = self._filler(first)
+        if self._layer_bytes() + filler.kv_sums[-1] > sum(self._budgets.pool.values()):
+            return []
         found = self._on_one(first)
         least = min((one.seconds for one in found), default=inf)
         found += self._divided(first, least)
@@ -92,22 +95,25 @@ class Search:
             refined.append(better)
         return refined
 
+    def _layer_bytes(self) -> int:
+        return self.layers.resident_sums[-1] + self.layers.expert_sums[-1] + self.scene.shape.embedding_bytes
+
     def _least_with(self, kv_type: KvType, best: Candidate) -> float:
         """Seconds that no placement with a smaller cache can beat.
 
         At best all bytes that it frees go to experts, and each layer of them moves from the dearest device to the
         cheapest.
         """
-        if not self.layers.runs:
+        if not self.layers.moe:
             return 0.0 if len(best.blocks) > 1 or best.devices == {memory.HOST} else best.seconds
         smaller = replace(best.parameters, kv_type_k=kv_type, kv_type_v=kv_type)
         freed = self._filler(best.parameters).kv_sums[-1] - self._filler(smaller).kv_sums[-1]
-        layers = freed // min(self.layers.sizes) + 1
+        layers = freed // min(layer.expert_bytes for layer in self.layers.experts) + 1
         gains = []
         for attention in {device for device, _ in best.blocks}:
             one = self._one(attention, best.parameters)
             costs = [one.owner_cost(device.id) for device in self.devices]
-            gains.append((max(costs) - min(costs)) / sum(count for _, _, count in self.layers.runs))
+            gains.append((max(costs) - min(costs)) / len(self.layers.moe))
         return best.seconds - layers * max(gains)
 
     def _on_one(self, first: Parameters) -> list[Candidate]:
@@ -134,7 +140,7 @@ class Search:
 
     def _division(self, parameters: Parameters, order: tuple[str, ...]) -> Division:
         if parameters not in self._blocks:
-            owners = [device.id for device in self.devices] if self.layers.runs else []
+            owners = [device.id for device in self.devices] if self.layers.moe else []
             self._blocks[parameters] = BlockCosts(self.layers, self._table, parameters, owners)
         return Division(self._filler(parameters), self._blocks[parameters], order, self._gpus)
 
