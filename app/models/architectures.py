@@ -134,6 +134,7 @@ def quantized_model(spec: ModelSpec) -> Model:
         group=spec.heads // spec.kv_heads,
         experts=spec.experts,
         tied=spec.tied,
+        kept=blueprint_of(spec).kept,
         seventy=spec.architecture == "llama" and spec.layers == _SEVENTY_LAYERS and spec.heads > spec.kv_heads,
     )
 
@@ -165,16 +166,17 @@ def _shape_keys(spec: ModelSpec) -> dict[str, object]:
     ]  # fmt: skip
     heads = [spec.window_heads or spec.heads if "window" in names else spec.heads for names in parts]
     alone = [spec.expert_ff if names == ("moe",) else 0 for names in parts]
-    uneven = bool(spec.pattern or spec.window_kv_heads)
+    if spec.lookup or (spec.recurrent and spec.recurrent.interval):  # other keys say which layers have none
+        kv_heads = [spec.kv_heads]
     return {
         "block_count": spec.layers + spec.nextn,
         "context_length": spec.context_length,
         "embedding_length": spec.d_model,
         "feed_forward_length": tuple(alone) if any(alone) else spec.feed_forward or spec.expert_ff,
         "attention.head_count": tuple(heads) if spec.window_heads else spec.heads,
-        "attention.head_count_kv": tuple(kv_heads) if uneven else spec.kv_heads,
+        "attention.head_count_kv": tuple(kv_heads) if len(set(kv_heads)) > 1 else kv_heads[0],
         "attention.key_length": spec.key_length,
-        "attention.value_length": spec.value_length,
+        "attention.value_length": spec.value_length or spec.key_length,
         "attention.layer_norm_rms_epsilon": spec.norm_epsilon,
         "rope.freq_base": spec.rope_base,
         "nextn_predict_layers": spec.nextn or None,
@@ -192,7 +194,7 @@ def _expert_keys(spec: ModelSpec) -> dict[str, object]:
         "expert_shared_feed_forward_length": spec.shared_ff or None,
         "leading_dense_block_count": spec.dense_lead or None,
         "interleave_moe_layer_step": spec.moe_step,
-        "moe_latent_size": spec.latent or None,
+        "expert_latent_length" if spec.kda else "moe_latent_size": spec.latent or None,
     }
 
 
@@ -223,7 +225,7 @@ def _memory_keys(spec: ModelSpec) -> dict[str, object]:
         keys["attention.indexer.top_k"] = index.top_k
         keys["attention.indexer.kpool"] = index.pool or None
     if "indexer" in blueprint.others:
-        keys["attention.indexer.types"] = tuple(int("indexer" in names) for names in parts)
+        keys["attention.indexer.types"] = tuple(int("indexer" in names) for names in parts[: spec.layers])
     if spec.streams:
         keys["hyper_connection.count"] = spec.streams.streams
         keys["hyper_connection.low_rank"] = spec.streams.rank or None
@@ -238,7 +240,7 @@ def _memory_keys(spec: ModelSpec) -> dict[str, object]:
         keys["attention.recurrent_layers"] = tuple("recurrent" in names for names in parts)
         keys["ple.layers"] = tuple(index for index, names in enumerate(parts) if "lookup" in names)
         keys["embedding_length_per_layer_input"] = spec.lookup.row_length
-        keys["ple.conv_kernel"] = spec.lookup.taps
+        keys |= spec.lookup.keys()
     if state := spec.recurrent:
         keys["full_attention_interval"] = state.interval or None
         if not state.inner:

@@ -17,6 +17,7 @@ from app.models.spec import ModelSpec
 VERSION = 3
 _U32, _I32, _F32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
 """Value type codes of the GGUF specification."""
+_ARRAY_TYPES = {"i": _I32, "Q": 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def lay_out(metadata: Mapping[str, object], plans: Sequence[TensorPlan]) -> Layo
 
     Args:
         metadata: bool, int (as u32), float (as f32), str, sequences of bool, int (as i32)
-            or str, or `array("i")`.
+            or str, `array("i")` or `array("Q")` (as u64).
         plans: the tensors in file order.
     """
     keys = b"".join(_text(key) + _value(value) for key, value in metadata.items())
@@ -99,7 +100,7 @@ def _value(value: object) -> bytes:
         case str():
             return struct.pack("<I", _STRING) + _text(value)
         case array():
-            return struct.pack("<IIQ", _ARRAY, _I32, len(value)) + value.tobytes()
+            return struct.pack("<IIQ", _ARRAY, _ARRAY_TYPES[value.typecode], len(value)) + value.tobytes()
         case (bool(), *_):
             return struct.pack(f"<IIQ{len(value)}?", _ARRAY, _BOOL, len(value), *value)
         case (int(), *_):

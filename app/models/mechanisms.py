@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 
 
@@ -164,3 +165,16 @@ class LookupSpec:
     def dimensions(self) -> dict[str, int]:
         """Lengths of its tensors by name."""
         return {"table_rows": self.table_rows, "row_length": self.row_length, "taps": self.taps}
+
+    def keys(self) -> dict[str, object]:
+        """Metadata of a table whose heads each have an equal part of it, for n-grams of two and three tokens."""
+        part = self.table_rows // self.rows_read
+        return {
+            "ple.ngram_size": 3,
+            "ple.heads_per_ngram": self.rows_read // 2,
+            "ple.conv_kernel": self.taps,
+            "ple.eos_token_id": 0,
+            "ple.layer_multipliers": array("Q", (1, 31, 961)),
+            "ple.head_offsets": array("Q", (part * head for head in range(self.rows_read))),
+            "ple.head_vocab_sizes": array("Q", (part,) * self.rows_read),
+        }

@@ -114,6 +114,8 @@ class Model:
     tied: bool
     seventy: bool = False
     """Llama 2 or 3 of 70B, which gets more bits for its value projections."""
+    kept: tuple[tuple[str, str], ...] = ()
+    """Part of a tensor's name -> its type whatever the mixture (`Blueprint.kept`)."""
 
 
 _APPLIES: Mapping[Where, Callable[[int, int, int], bool]] = {
@@ -172,6 +174,9 @@ def type_of(chosen: Mixture, name: str, shape: tuple[int, ...], layer: int, valu
         return "I32"
     if len(shape) < 2 or not name.endswith("weight") or any(part in name for part in _UNQUANTIZED):
         return "F32"
+    for part, kind in model.kept:
+        if part in name:
+            return chosen.base if kind == "Q8_0" and TYPES_BY_NAME[chosen.base].block_elements == 1 else kind
     return _fitting(_wanted(chosen, name, shape, layer, value, model), shape[0])
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import zlib
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from app.errors import UsageError
-from app.models.architectures import metadata_of, tensors_of
+from app.models.architectures import blueprint_of, metadata_of, tensors_of
 from app.models.catalog import find_spec
 from app.models.ggml_types import TYPES_BY_NAME
 from app.models.gguf import TensorInfo
@@ -104,7 +105,7 @@ def write_slice(
     report = on_progress or (lambda done, total: None)
     with new_file(path, layout.file_bytes) as file:
         file.write(layout.header)
-        writer = _Writer(file, seed, layout.file_bytes, report)
+        writer = _Writer(file, seed, layout.file_bytes, chosen.experts, report)
         for tensor in layout.tensors:
             writer.write(tensor)
         file.truncate(layout.file_bytes)
@@ -129,6 +130,12 @@ def write_sparse(spec: ModelSpec, path: Path) -> SliceReport:
 
 
 def _layout(spec: ModelSpec) -> Layout:
+    if not blueprint_of(spec).loadable:
+        raise UsageError(
+            f"llama.cpp does not know the architecture {spec.architecture}, so no engine could run a slice of"
+            f" {spec.name}",
+            hint="`moetune plan` reckons with it all the same.",
+        )
     return lay_out(metadata_of(spec) | tokenizer_metadata(spec.vocabulary), tensors_of(spec))
 
 
@@ -140,8 +147,9 @@ def _check(what: str, asked: int | None, least: int, most: int) -> None:
 class _Writer:
     """Fills a file's tensors, each from the tile of its type and spread, and reports how far it is."""
 
-    def __init__(self, file: BinaryIO, seed: int, total: int, on_progress: Progress) -> None:
+    def __init__(self, file: BinaryIO, seed: int, total: int, experts: int, on_progress: Progress) -> None:
         self._file = file
+        self._experts = max(experts, 1)
         self._seed = seed
         self._total = total
         self._report = on_progress
@@ -151,6 +159,9 @@ class _Writer:
     def write(self, tensor: TensorInfo) -> None:
         """Fill one tensor, beginning at a place of its own in the tile."""
         self._file.write(bytes(tensor.offset - self._file.tell()))
+        if tensor.type_name == "I32":
+            self._file.write(_expert_ids(tensor.shape, self._experts))
+            return
         pattern = memoryview(self._tile(tensor))
         left = tensor.bytes
         if tensor.name == "output.weight":
@@ -179,6 +190,11 @@ class _Writer:
         if done - self._reported >= CHUNK_BYTES:
             self._reported = done
             self._report(done, self._total)
+
+
+def _expert_ids(shape: tuple[int, ...], experts: int) -> bytes:
+    """For every token as many different experts as its row is long (`ffn_gate_tid2eid`)."""
+    return array("i", (index % experts for index in range(math.prod(shape)))).tobytes()
 
 
 def _distribution(tensor: TensorInfo) -> tuple[float, float]:

@@ -95,7 +95,7 @@ GROUPED: dict[str, Blueprint] = {
         dense=DENSE,
         moe=(*EXPERTS, ROUTER_BIAS, *SHARED, *BLOCK_INDEXER),
         outside=outside(),
-        metadata=SIGMOID,
+        metadata={**SIGMOID, "attention.indexer.block_size": 128, "attention.indexer.local_blocks": 1},
     ),
     "mistral3": Blueprint(full=(*ATTENTION, *FFN_NORM), dense=DENSE, moe=(*EXPERTS, *SHARED), outside=outside()),
     "olmoe": Blueprint(full=(*ATTENTION, *WIDE_QK_NORM, *FFN_NORM), moe=EXPERTS, outside=outside()),

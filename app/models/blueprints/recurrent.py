@@ -8,6 +8,7 @@ from app.models.blueprints.rows import (
     DELTA_NET,
     DENSE,
     EXPERTS,
+    FLAT_KDA,
     GATE_OF_HEADS,
     GATED_ATTENTION,
     GATED_SHARED,
@@ -30,6 +31,7 @@ from app.models.blueprints.rows import (
     SECTIONS,
     SHARED,
     SIGMOID,
+    SINKHORN,
     Blueprint,
     norms,
     outside,
@@ -51,7 +53,7 @@ RECURRENT: dict[str, Blueprint] = {
     "glm5-next": Blueprint(
         every=norms("attn_norm", "ffn_norm"),
         full=(*MLA[1:], *INDEXER, *POOLED_KEYS),
-        recurrent=(*KDA, *KDA_LOW_RANK, ("ssm_g_a.weight", ("d_model", "kda_length")), KDA_GATE_OUT),
+        recurrent=(*FLAT_KDA, *KDA_LOW_RANK, ("ssm_g_a.weight", ("d_model", "kda_length")), KDA_GATE_OUT),
         dense=DENSE,
         moe=(*EXPERTS, ROUTER_BIAS, *SHARED),
         others={"streams": MIXED_STREAMS},
@@ -59,6 +61,13 @@ RECURRENT: dict[str, Blueprint] = {
         nextn_parts=("full", "moe"),
         outside=outside(),
         letters={"k": ("recurrent", "streams", "ffn"), "*": ("full", "streams", "ffn")},
+        metadata={**SINKHORN, "kda.gate_lower_bound": -5.0},
+        kept=(
+            *((part, "F32") for part in ("hc_", "indexer_compressor_")),
+            *((part, "BF16") for part in ("indexer.attn_", "indexer.proj", "ssm_f_", "ssm_g_", "ssm_beta")),
+            *((part, "BF16") for part in ("attn_kv_a_mqa", "attn_k_b", "attn_v_b")),
+            *((part, "Q8_0") for part in ("attn_q_a.", "attn_q_b.", "nextn.eh_proj")),
+        ),
     ),
     "granitehybrid": Blueprint(
         every=norms("attn_norm", "ffn_norm"),
@@ -72,7 +81,7 @@ RECURRENT: dict[str, Blueprint] = {
     "kimi-k3": Blueprint(
         every=norms("attn_norm", "ffn_norm", "attn_res_score", "ffn_res_score"),
         full=(*MLA[1:], ("attn_gate.weight", ("d_model", "mla_mixed"))),
-        recurrent=(*KDA, *KDA_LOW_RANK, ("ssm_g.weight", ("d_model", "kda_inner"))),
+        recurrent=(*FLAT_KDA, *KDA_LOW_RANK, ("ssm_g.weight", ("d_model", "kda_inner"))),
         dense=DENSE,
         moe=(
             ROUTER,
@@ -87,7 +96,13 @@ RECURRENT: dict[str, Blueprint] = {
         ),
         outside=(*outside(), *norms("output_res_score")),
         letters=KDA_LETTERS,
-        metadata=SIGMOID,
+        metadata={
+            **SIGMOID,
+            "attn_res.block_size": 12,
+            "activation.situ_beta": 1.0,
+            "activation.situ_linear_beta": 1.0,
+            "kda.gate_lower_bound": -5.0,
+        },
     ),
     "kimi-linear": Blueprint(
         every=norms("attn_norm", "ffn_norm"),
@@ -168,16 +183,16 @@ RECURRENT: dict[str, Blueprint] = {
             "lookup": (
                 ("ple_key.weight", ("d_model", "streams_wide")),
                 ("ple_value.weight", ("d_model", "d_model")),
-                ("ple_norm_key.weight", ("d_model", "streams")),
-                ("ple_norm_query.weight", ("d_model", "streams")),
-                ("ple_norm_conv.weight", ("d_model", "streams")),
+                ("ple_norm_key.weight", ("streams_wide",)),
+                ("ple_norm_query.weight", ("streams_wide",)),
+                ("ple_norm_conv.weight", ("streams_wide",)),
                 ("ple_conv1d.weight", ("taps", "streams_wide")),
             )
         },
         outside=(
             ("token_embd.weight", ("d_model", "vocabulary")),
             ("per_layer_token_embd.weight", ("row_length", "table_rows")),
-            ("output_hc_norm.weight", ("d_model", "streams")),
+            ("output_hc_norm.weight", ("streams_wide",)),
             ("output_hc_down.weight", ("streams_wide", "stream_rank")),
             ("output_hc_up.weight", ("stream_rank", "streams_wide")),
             ("output.weight", ("d_model", "head_vocabulary")),

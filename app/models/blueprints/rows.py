@@ -40,6 +40,8 @@ class Blueprint:
     """Letter of `ModelSpec.pattern` -> parts; `ffn` stands for `dense` or `moe`."""
     metadata: dict[str, object] = field(default_factory=dict)
     """Keys with one value for all models of the architecture that llama.cpp insists on."""
+    kept: tuple[tuple[str, str], ...] = ()
+    """Part of a tensor's name -> the type that converter and llama-quantize leave it, whatever the mixture."""
     loadable: bool = True
     """Whether llama.cpp knows the architecture: of one that it does not, only names of tensors are made up."""
 
@@ -140,6 +142,8 @@ SIGMOID: dict[str, object] = {"expert_gating_func": 2}
 SECTIONS: dict[str, object] = {"rope.dimension_sections": (11, 11, 10, 0)}
 """Qwen3.5's `mrope_section`, and nothing for the fourth axis."""
 
+SINKHORN: dict[str, object] = {"hyper_connection.sinkhorn_iterations": 20, "hyper_connection.epsilon": 1e-6}
+"""How streams are mixed (DeepSeek V4's `hc_sinkhorn_iters` and `hc_eps`); neither changes what it costs."""
 SANDWICH = norms("post_attention_norm", "ffn_norm", "post_ffw_norm")
 WINDOW_QKV: Rows = (
     ("attn_q.weight", ("d_model", "window_queries")),
@@ -186,7 +190,7 @@ LOW_RANK_STREAMS: Rows = tuple(
     row
     for part in ("attn", "ffn")
     for row in (
-        (f"hc_{part}_norm.weight", ("d_model", "streams")),
+        (f"hc_{part}_norm.weight", ("streams_wide",)),
         (f"hc_{part}_down.weight", ("streams_wide", "stream_rank")),
         (f"hc_{part}_up.weight", ("stream_rank", "streams_wide")),
         (f"hc_{part}_inject.weight", ("streams_wide", "streams")),
@@ -201,6 +205,8 @@ KDA: Rows = (
     ("ssm_norm.weight", ("kda_length",)),
     ("attn_output.weight", ("kda_inner", "d_model")),
 )
+FLAT_KDA: Rows = tuple(("ssm_a", ("heads",)) if row[0] == "ssm_a" else row for row in KDA)
+"""The same where the decay has one dimension."""
 KDA_LOW_RANK: Rows = (("ssm_f_a.weight", ("d_model", "kda_length")), ("ssm_f_b.weight", ("kda_length", "kda_inner")))
 KDA_GATE_OUT: Row = ("ssm_g_b.weight", ("kda_length", "kda_inner"))
 KDA_LETTERS: Mapping[str, tuple[str, ...]] = {"k": ("recurrent", "ffn"), "*": ("full", "ffn")}
