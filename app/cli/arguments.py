@@ -130,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         add("capture", "Save what was read of this machine, scrubbed: for a bug report, or to plan elsewhere.")
     )
     _add_slice(add("slice", "Write a small GGUF with the true shapes of a model and random weights.", "slicing"))
+    _add_calibrate(add("calibrate", "Measure this machine with its real engines, and plan with what that tells."))
     _add_runtime(add("runtime", "List the engines, or build llama.cpp for this machine."))
     demo = add("demo", "Run everything once on a small model made here: no GPU, no download.")
     demo.add_argument("--plain", action="store_true", help="print instead of opening the UI")
@@ -235,6 +236,25 @@ def _add_slice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--vocabulary", type=_typed(_positive), help="how many tokens the vocabulary has")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
     parser.add_argument("--force", action="store_true", help="overwrite the file")
+    _add_json(parser)
+
+
+def _add_calibrate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", nargs="?", metavar="MODEL",
+                        help="a GGUF file to measure as it is, or a name of `moetune slice` whose shapes to measure"
+                        )  # fmt: skip
+    effort = parser.add_mutually_exclusive_group()
+    effort.add_argument("--quick", action="store_true", help="small slices, about a minute per device (the default)")
+    effort.add_argument("--full", action="store_true", help="large slices, long caches, every pair of devices")
+    effort.add_argument("--show", action="store_true", help="measure nothing: show what is known of this machine")
+    effort.add_argument("--forget", action="store_true", help="delete what was measured of this machine")
+    parser.add_argument("--devices", type=_names, default=(), metavar="A,B", help="only these, by the engine's names")
+    parser.add_argument("--rpc", type=_endpoints, default=(), metavar="HOST:PORT,...",
+                        help="RPC servers whose devices to measure, too")  # fmt: skip
+    parser.add_argument("--engine", metavar="PATH", help="the llama-server whose tools to use, or `embedded`")
+    parser.add_argument("--seconds", type=_typed(_positive), metavar="N",
+                        help="stop beginning measurements after N seconds (default 120; 900 with --full)")  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="measure though other programs use the processor")
     _add_json(parser)
 
 

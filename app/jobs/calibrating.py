@@ -58,10 +58,13 @@ def coefficients_for(machine: Machine, engine: Engine, *, speed_engine: SpeedEng
     result = fit(machine, known.measurements, speed_engine)
     words = f"{known.at[:10]} with {known.conditions.text}"
     constants = f"{len(result.identified)} constant" + "s" * (len(result.identified) != 1)
+    noisy = sum(one.is_noisy for one in known.measurements)
     note = (
         f"Calibrated {words}: {len(known.measurements)} measurements of this machine fix {constants}"
         f" ({', '.join(result.identified) or 'none'})."
     )
+    if noisy:
+        note += f" {noisy} of them are noisy: `moetune calibrate` on a quiet machine says more."
     return Calibrated(replace(result.coefficients, calibrated=words), (note,))
 
 

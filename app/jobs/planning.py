@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app.errors import NoEngineError, UsageError
 from app.hardware.coefficients import shipped_coefficients
+from app.jobs.calibrating import Calibrated, coefficients_for
 from app.jobs.checking import known_machine
 from app.models.gguf import read_header
 from app.models.shape import shape_of
@@ -94,14 +95,15 @@ def make_plan(
         engine = choose_engine(engines, request, machine)
     machine = bounded_by_engine(machine_with_remotes(machine, engine), engine)
     policy = _policy(request, machine, engine)
-    scene = Scene(machine, shape, shipped_coefficients())
+    known = coefficients_for(machine, engine) if request.capture is None else Calibrated(shipped_coefficients())
+    scene = Scene(machine, shape, known.coefficients)
     plan = solve(scene, request.workload, policy, model_path=str(request.model))
     launchable = request.capture is None and Path(request.model).exists()
     checked = False
     if launchable:
         plan, checked = _checked(plan, scene, request, policy, engine)
-    if note := _unseen_gpus(machine, engine):
-        plan = replace(plan, notes=(*plan.notes, note))
+    unseen = _unseen_gpus(machine, engine)
+    plan = replace(plan, notes=(*plan.notes, *known.notes, *([unseen] if unseen else [])))
     command = runtimes()[engine.runtime].command(plan, engine, port=request.port or _free_port())
     return PlannedRun(request, machine, shape, engine, plan, command, checked, launchable, policy, scene.coefficients)
 

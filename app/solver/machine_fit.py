@@ -31,7 +31,11 @@ BOOTSTRAP_TO_SPREAD = 2.0
 LEAST_SPREAD, MOST_SPREAD = 0.15, 0.5
 NINETY_PERCENT = 1.645
 """Standard deviations on either side that hold 90 %."""
-STEPS = 12
+STEPS = 24
+ROBUST_FROM = 4
+"""Trials from which one that is unlike the others counts for less: a misjudged kernel must not bend all constants."""
+OUTLYING = 2.0
+"""Standard deviations from which it does (Huber's weights)."""
 
 
 class Trial(NamedTuple):
@@ -110,22 +114,29 @@ class MachineFit:
         for _ in range(STEPS):
             rows, misses = self._linearised(), self.residuals()
             size = len(self.unknowns)
+            weights = self._robust(misses)
             normal = [
                 [
-                    sum(w * row[i] * row[j] for w, row in zip(self.weights, rows, strict=True))
+                    sum(w * row[i] * row[j] for w, row in zip(weights, rows, strict=True))
                     + (self.priors[i] if i == j else 0.0)
                     for j in range(size)
                 ]
                 for i in range(size)
             ]
             right = [
-                sum(w * row[i] * miss for w, row, miss in zip(self.weights, rows, misses, strict=True))
+                sum(w * row[i] * miss for w, row, miss in zip(weights, rows, misses, strict=True))
                 - self.priors[i] * self.unknowns[i]
                 for i in range(size)
             ]
             self.covariance = inverse(normal)
             step = product(self.covariance, right)
             self.unknowns = [x + max(-1.0, min(1.0, dx)) for x, dx in zip(self.unknowns, step, strict=True)]
+
+    def _robust(self, misses: Sequence[float]) -> list[float]:
+        """The trials' weights, less for those far from what the others say."""
+        if len(misses) < ROBUST_FROM:
+            return self.weights
+        return [w / max(1.0, abs(miss) * math.sqrt(w) / OUTLYING) for w, miss in zip(self.weights, misses, strict=True)]
 
     def _linearised(self) -> list[list[float]]:
         """Per trial, how the logarithm of its time follows each unknown: the shares of the time."""

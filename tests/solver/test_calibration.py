@@ -108,6 +108,17 @@ def test_a_trial_with_another_mixture_tells_them_apart() -> None:
     assert set(calibrated(base, trials).identified) == {"read", "layer"}
 
 
+def test_one_trial_that_nothing_explains_does_not_bend_the_constants() -> None:
+    base = coefficients(read=1.0, layer=0.1)
+    true = coefficients(read=1.2, layer=0.1)
+    sizes = ((9.0, 30.0), (1.0, 60.0), (12.0, 10.0), (4.0, 40.0), (7.0, 20.0))
+    trials = [measured(true, {"read": read, "layer": layer}) for read, layer in sizes]
+    bent = [*trials, measured(true, {"read": 6.0, "layer": 5.0}, 3.0)]
+    clean, robust = (calibrated(base, some, own_spread_share=1.0) for some in (trials, bent))
+    assert robust.coefficients["read"] == pytest.approx(clean.coefficients["read"], rel=0.12)
+    assert robust.residuals[-1] > 0.8
+
+
 def test_what_was_calibrated_before_stays_within_its_own_range() -> None:
     base = coefficients(read=1.0, multiply=2.0)
     decode = calibrated(base, [Trial(costs(read=10.0), 13.0)] * 6, own_spread_share=1.0).coefficients
