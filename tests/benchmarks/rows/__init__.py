@@ -53,6 +53,12 @@ class Row:
         return self.cells.get("fit_class") or "A"
 
     @property
+    def prefill_depth(self) -> int:
+        """Tokens in the cache before the prompt; a server's row has the prompt's own length as its depth."""
+        depth = int(number(self.cells.get("context_depth", "")) or 0)
+        return 0 if depth == self.prompt_tokens and self.prompt_tokens % 256 else depth
+
+    @property
     def group(self) -> str:
         """Machines of the same silicon: what leaving one hardware group out leaves out."""
         return hardware_group(self.cells)
