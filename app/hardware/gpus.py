@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -64,6 +64,9 @@ class _Entry:
     sized: bool
     """Whether this name of it states its size: then it is one of several."""
     base: str
+    """The model's own name without its size."""
+    dropped: int
+    """Words of the name that this way of writing leaves out."""
 
 
 def read_gpus(text: str, *, vram_gib: float | None = None, own: str | None = None) -> GpuWords:
@@ -76,7 +79,7 @@ def read_gpus(text: str, *, vram_gib: float | None = None, own: str | None = Non
     """
     if w.key(text) in _NOTHING:
         return GpuWords()
-    outside, inside = w.without_brackets(w.plain(text))
+    outside, inside = w.without_brackets(re.sub(r"\bmax\+", "max", w.plain(text), flags=re.IGNORECASE))
     found: list[NamedGpu] = []
     unknown: list[UnknownName] = []
     for piece in _SEPARATORS.split(outside):
@@ -131,9 +134,9 @@ def _named(piece: str, inside: str, vram_gib: float | None, own: str | None) -> 
         in_brackets, _, left = w.sized(inside)
         size = in_brackets if in_brackets and not w.words(left) else vram_gib
     late, rest = w.counted(rest) if count is None else (None, rest)
-    cores = _CORES.search(f"{rest} {inside}")
+    cores = frozenset(int(number) for number in _CORES.findall(f"{rest} {inside}"))
     sequence = _sequence(_CORES.sub(" ", rest))
-    chosen = _matched(sequence, size, int(cores[1]) if cores else None, own)
+    chosen = _matched(sequence, size, cores, own)
     if chosen is None:
         return None
     model, assumed = chosen
@@ -144,14 +147,21 @@ def _named(piece: str, inside: str, vram_gib: float | None, own: str | None) -> 
 
 
 def _sequence(text: str) -> list[str]:
-    """The words of a name; `Max-Q` is one, and `4060m` a laptop's."""
+    """The words of a name; `Max-Q` is one, `4060m` a laptop's, `3090s` several."""
     joined = re.sub(r"\bmax[\s-]*q\b", "maxq", text, flags=re.IGNORECASE)
     parted = re.sub(r"\b(rtx|gtx|rx)(?=\d)", r"\1 ", joined, flags=re.IGNORECASE)
-    return w.words(re.sub(r"\b(\d{4})m\b", r"\1 laptop", parted, flags=re.IGNORECASE))
+    index = _index()
+    found: list[str] = []
+    for word in w.words(parted):
+        if not re.fullmatch(r"\d{4}[ms]", word) or any(word in name for name in index):
+            found.append(word)
+        else:
+            found += [word[:-1], "laptop"] if word.endswith("m") else [word[:-1]]
+    return found
 
 
 def _matched(
-    sequence: list[str], size: float | None, cores: int | None, own: str | None
+    sequence: list[str], size: float | None, cores: frozenset[int], own: str | None
 ) -> tuple[GpuModel, str] | None:
     """The model of the longest name among the words, unless a word is left that makes it another one."""
     laptop = any(word in _LAPTOP for word in sequence)
@@ -164,32 +174,45 @@ def _matched(
         left = kept[:start] + kept[end:]
         if "maxq" in left:
             laptop, left = True, [word for word in left if word != "maxq"]
-        entries = tuple(entry for entry in entries if entry.model.laptop == laptop)
+        fitting, left = _fitting([entry for entry in entries if entry.model.laptop == laptop], left)
         if any(word in _TELLING or word in _index() for word in left):
             return None
-        return _one_of(entries, size, cores, own)
-    if own and _INTEGRATED.intersection(named) and not any(sign.isdigit() for word in kept for sign in word):
-        return _one_of(_index().get(w.key(_bare(own)), ()), None, None, own)
+        return _one_of(fitting, size, cores, own)
+    if own and (not kept or _INTEGRATED.intersection(named)) and not any(sign.isdigit() for sign in "".join(kept)):
+        return _one_of(_index().get(w.key(_bare(own)), ()), None, frozenset(), own)
     return None
 
 
+def _fitting(entries: Sequence[_Entry], left: Sequence[str]) -> tuple[Sequence[_Entry], list[str]]:
+    """Those that have most of the words that are left (`A100 80GB PCIe`), and the words that they do not have."""
+
+    def shared(entry: _Entry) -> set[str]:
+        return set(w.words(entry.model.name)).intersection(left)
+
+    most = max((len(shared(entry)) for entry in entries), default=0)
+    kept = [entry for entry in entries if len(shared(entry)) == most]
+    own = set().union(*(shared(entry) for entry in kept))
+    return kept, [word for word in left if word not in own]
+
+
 def _one_of(
-    entries: tuple[_Entry, ...], size: float | None, cores: int | None, own: str | None
+    entries: Sequence[_Entry], size: float | None, cores: frozenset[int], own: str | None
 ) -> tuple[GpuModel, str] | None:
     """Which of several it is: by its cores, its size, or the processor that it is in."""
-    if cores is not None and (fitting := [entry for entry in entries if entry.model.compute_units == cores]):
-        entries = tuple(fitting)
+    if fitting := [entry for entry in entries if entry.model.compute_units in cores]:
+        return fitting[0].model, ""
     if own and (mine := [entry for entry in entries if entry.model.name == own]):
         return mine[0].model, ""
     if size is not None and (fitting := [entry for entry in entries if _same_size(entry.model, size)]):
         return fitting[0].model, ""
     plain = [entry for entry in entries if not entry.sized]
+    plain = [entry for entry in plain if entry.dropped == min(one.dropped for one in plain)]
+    if len({entry.base for entry in plain or entries}) != 1:
+        return None
     if plain:
         return plain[0].model, ""
-    if not entries or len({entry.base for entry in entries}) > 1:
-        return None
-    model = entries[0].model
-    return model, f"{model.vram_gib:g} GB is assumed of {entries[0].base}" if len(entries) > 1 and not size else ""
+    model, left_open = entries[0].model, len(entries) > 1 and not size and entries[0].model.vram_gib is not None
+    return model, f"{model.vram_gib:g} GB is assumed of {entries[0].base}" if left_open else ""
 
 
 def _bare(name: str) -> str:
@@ -204,8 +227,10 @@ def _short(name: str) -> Iterator[str]:
     while len(parts) > 1 and parts[0].lower() in _SERIES | {"pro"}:
         last = parts.pop(0)
         rest = "".join(parts)
-        if parts[0].isdigit() and (
-            last.lower() not in ("rtx", "gtx") or len(parts[0]) != 4 or parts[0].endswith("000")
+        if (
+            len(parts) == 1
+            and parts[0].isdigit()
+            and (last.lower() not in ("rtx", "gtx") or len(parts[0]) != 4 or parts[0].endswith("000"))
         ):
             return  # `6800` alone is as much a Quadro, `5000` anything
         if len(rest) >= 2:
@@ -217,16 +242,22 @@ def _index() -> dict[str, tuple[_Entry, ...]]:
     """Every way of writing -> the models that it may mean."""
     found: dict[str, dict[GpuModel, _Entry]] = {}
     for model in gpu_models():
+        own_base, _ = _unsized(model.name)
         for name in (model.name, *model.aliases):
-            size, _, base = w.sized(name)
-            base = " ".join(word for word in base.split() if word.lower() not in _LAPTOP)
-            for short in _short(base):
+            base, sized = _unsized(name)
+            for dropped, short in enumerate(_short(base)):
                 for written in _spellings(w.key(short)):
-                    entry = _Entry(model, size is not None, base)
                     known = found.setdefault(written, {})
-                    if model not in known or (known[model].sized and not entry.sized):
-                        known[model] = entry
+                    if model not in known or (known[model].sized and not sized):
+                        known[model] = _Entry(model, sized, own_base, dropped)
     return {name: tuple(entries.values()) for name, entries in found.items()}
+
+
+def _unsized(name: str) -> tuple[str, bool]:
+    """A name without its size, its number of cores and the word laptop; and whether it had one of the first two."""
+    size, _, base = w.sized(name)
+    bare = _CORES.sub(" ", base)
+    return " ".join(word for word in bare.split() if word.lower() not in _LAPTOP), size is not None or bare != base
 
 
 def _spellings(name: str) -> Iterator[str]:

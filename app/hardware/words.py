@@ -9,9 +9,12 @@ from difflib import get_close_matches
 _MARKS = re.compile(r"\((?:r|tm|c)\)|[®™©]", re.IGNORECASE)
 _CLOCK = re.compile(r"@?\s*\d+(?:\.\d+)?\s*[gm]hz", re.IGNORECASE)
 _WORD = re.compile(r"[a-z0-9]+")
-_NUMBERS = {"one": 1, "single": 1, "two": 2, "dual": 2, "three": 3, "triple": 3, "four": 4, "quad": 4, "eight": 8}
+_NUMBERS = {
+    "one": 1, "single": 1, "two": 2, "dual": 2, "three": 3, "triple": 3, "four": 4, "quad": 4, "five": 5, "six": 6,
+    "seven": 7, "eight": 8,
+}  # fmt: skip
 _NUMBER_WORD = re.compile(rf"^\s*({'|'.join(_NUMBERS)})\b[\s-]*", re.IGNORECASE)
-_LEADING_COUNT = re.compile(r"^\s*(\d{1,2})\s*[x×*]\s*(?=\D|\d{4})", re.IGNORECASE)
+_LEADING_COUNT = re.compile(r"^\s*(\d{1,2})(?:\s*[x×*]\s*(?=\D|\d{4})|\s+(?=[a-z]{2,}\s*\d))", re.IGNORECASE)
 _TRAILING_COUNT = re.compile(r"(?<![\w-])[x×]\s*(\d{1,2})\s*$", re.IGNORECASE)
 _SIZE = re.compile(r"(?<![\w.])(?:(\d{1,2})\s*[x×]\s*)?(\d+(?:\.\d+)?)\s*(?:gib|gb|g)(?![a-z0-9])", re.IGNORECASE)
 
