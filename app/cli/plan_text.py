@@ -70,9 +70,12 @@ def answer_lines(report: PlanReport, width: int) -> list[Line]:
     users = f" for each of {work.parallel} users" if work.parallel > 1 else ""
     trained = f", trained for {count_text(report.shape.context_length)}" if report.shape.context_length else ""
     several = f", {plan.decode.batch} users at once" if plan.decode.batch > 1 else ""
+    depth = f"with {count_text(plan.decode.at_context)} tokens of context{several}"
+    if plan.decode.batch == 1 and work.context > plan.decode.at_context:
+        depth += f", {rate_text(report.decode_full.tokens_per_s)} t/s with all {count_text(work.context)}"
     rows: list[tuple[str, str, str]] = [
         ("Placement", report.placement, ""),
-        ("Decode", _speed(plan.decode), f"with {count_text(plan.decode.at_context)} tokens of context{several}"),
+        ("Decode", _speed(plan.decode), depth),
     ]
     if plan.prefill is not None:
         rows.append(("Prefill", _speed(plan.prefill), f"for a prompt of {count_text(plan.prefill.at_context)} tokens"))
@@ -137,6 +140,8 @@ def _percent(gain: float) -> str:
 
 
 def _alternative_lines(plan: Plan, width: int) -> list[Line]:
+    if not plan.alternatives:
+        return [line(f"{INDENT}No other placement is possible on these devices.", "dim")]
     lines: list[Line] = []
     for other in plan.alternatives[:SHOWN_ALTERNATIVES]:
         speed = f"{rate_text(other.tokens_per_s)} t/s" if other.tokens_per_s is not None else "no"

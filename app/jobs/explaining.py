@@ -16,7 +16,8 @@ from app.solver.explain.pools import PoolUse, pool_uses
 from app.solver.explain.prompts import crossover_text
 from app.solver.explain.questions import derivations
 from app.solver.model import ModelShape
-from app.solver.plan import Plan, Term
+from app.solver.plan import Plan, Prediction, Term
+from app.solver.prediction import predict_decode
 from app.solver.ram import with_ram_bandwidth
 from app.solver.scene import Scene
 from detectors.facts import Machine
@@ -37,6 +38,8 @@ class PlanReport:
     plan: Plan
     placement: str
     """The placement in words."""
+    decode_full: Prediction
+    """Decode of one sequence at the end of its context."""
     pools: tuple[PoolUse, ...]
     limits: tuple[Share, ...]
     """What a token's time goes to, by resource, the largest first: the first is the bottleneck."""
@@ -66,6 +69,7 @@ def report_of(planned: PlannedRun) -> PlanReport:
         engine=planned.engine,
         plan=plan,
         placement=placement_text(planned.machine, plan.placement, planned.shape),
+        decode_full=predict_decode(scene, plan.placement, plan.parameters, context=plan.workload.context),
         pools=pool_uses(planned.machine, plan.memory),
         limits=shares(scene, plan.decode),
         moves=moves(scene, plan, planned.policy),

@@ -86,10 +86,13 @@ def suppose(
     """
     machine = known_machine(request.capture)
     changed, assumed = change(machine, tuple(words))
+    if request.capture is None:
+        # No engine here knows the supposed devices, and no calibration is theirs. Both are planned alike, so that what
+        # is compared is the machines: as if they were captured ones.
+        request = replace(request, capture="supposed", engine=None, rpc=())
+        assumed = (*assumed, "The newest llama.cpp on both, and constants from published measurements")
     before, why_before = _planned(request, machine)
-    # No engine of this host knows the supposed devices: the newest one is assumed, as for a captured machine.
-    supposed = replace(request, capture=request.capture or "supposed", engine=None, rpc=())
-    after, why_after = _planned(supposed, changed)
+    after, why_after = _planned(request, changed)
     gain = _gain(before, after)
     low, high = _gain_range(before, after)
     rows = _rows(request, before, after)
