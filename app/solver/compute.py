@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Literal, NamedTuple
 
+from app.solver import constants as k
 from app.solver.plan import Parameters
-from app.solver.scene import Engine
+from app.solver.scene import Engine, Scene
 from detectors.facts import Basis, Cpu, Device, Machine
 
 GpuFamily = Literal["cuda", "hip", "vulkan", "amdvlk"]
@@ -65,6 +67,26 @@ SOCKETS_SHARE = 0.6
 """What two sockets reach of the sum of their cores without NUMA care, as weights and activations are on either.
 fit-2026-11, two machines: 0.45 to 0.75."""
 
+TRELLIS_SHARE = 0.6
+"""What the CPU reaches with ik_llama.cpp's trellis types, whose weights it computes first. fit-2026-11: IQ3_KT on a
+Threadripper PRO 7965WX beside IQ3_KS."""
+
+MXFP4_SHARE = 0.6
+"""Time of multiplying experts in MXFP4 over the same in other types, whose scales are more work to unpack.
+fit-2026-11: gpt-oss on Strix Halo, 0.5 to 0.7 with any backend."""
+
+INTEL_SHARE = 0.5
+"""What Vulkan reaches on Intel's cards over AMD's, of the rated figure. fit-2026-11, one card: 0.3 to 0.8 on an Arc
+Pro B70."""
+
+AMDVLK_HEAD = 256
+AMDVLK_WIDE_SHARE = 0.22
+"""AMDVLK has no fast attention for heads beyond 256 elements. fit-2026-11: Gemma 4 on Strix Halo."""
+
+SHARED_LINKS = 0.5
+"""Exponent of the number of cards that share the layers (KTransformers), as they share the host's memory and root
+ports: published prompts are 1.6, 2.3 and 2.4 times as fast with 2, 4 and 8 cards."""
+
 PLAIN_KERNEL_SHARE = 0.3
 """What llama.cpp's kernels for weights in their plain layout reach of that: 142 to 474 t/s on one Ryzen 9 7950X."""
 
@@ -87,18 +109,57 @@ def gpu_tflops(device: Device) -> tuple[float, Basis]:
     return device.fp16_tflops * (WORKSTATION_SHARE if workstation else 1.0), "table"
 
 
+class Multiplier(NamedTuple):
+    """What multiplies weights on a GPU, and how fast."""
+
+    family: GpuFamily
+    tflops: float
+    cards: int = 1
+    """That share each layer (KTransformers)."""
+    one_by_one: bool = False
+    """Every expert's product is a call of its own, not one call for all of a layer."""
+
+
+def gpu_multiplier(scene: Scene, parameters: Parameters, device: Device, *, experts: bool) -> Multiplier:
+    """What multiplies weights of the model on that GPU."""
+    shape, engine = scene.shape, scene.engine
+    rate, cards = gpu_tflops(device)[0], parameters.kt.tensor_parallel if parameters.kt is not None else 1
+    if device.vendor.upper().startswith("INTEL"):
+        rate *= INTEL_SHARE
+    if experts and (shape.architecture == "gpt-oss" or "MXFP4" in shape.quantization.upper()):
+        rate /= MXFP4_SHARE
+    one_by_one = engine.runtime == "ik_llama.cpp"
+    return Multiplier(gpu_family(device, engine), rate * math.pow(cards, SHARED_LINKS), cards, one_by_one)
+
+
+def host_tflops(scene: Scene, parameters: Parameters, *, experts: bool) -> float:
+    """TFLOP/s of the host's threads with weights of the model."""
+    rate = cpu_tflops(scene.machine.cpu, parameters, scene.engine)
+    return rate * TRELLIS_SHARE if experts and k.TRELLIS.search(scene.shape.quantization) else rate
+
+
+def attention_rate(scene: Scene, parameters: Parameters, device: Device) -> tuple[GpuFamily, float]:
+    """Whose kernels attend to the cache on a GPU, and the TFLOP/s that theirs is a share of."""
+    family, rate = gpu_family(device, scene.engine), gpu_tflops(device)[0]
+    if family == "amdvlk" and any(layer.key_length > AMDVLK_HEAD for layer in scene.shape.layers):
+        rate *= AMDVLK_WIDE_SHARE
+    if parameters.kt is not None:
+        rate *= math.pow(parameters.kt.tensor_parallel, SHARED_LINKS)
+    return family, rate
+
+
 def cpu_tflops(cpu: Cpu | None, parameters: Parameters, engine: Engine) -> float:
     """TFLOP/s of the threads that compute a prompt."""
     kt = parameters.kt
     threads = kt.cpu_threads if kt is not None else parameters.threads_batch
     if cpu is not None and cpu.physical_cores:
         threads = min(threads, cpu.physical_cores)
-    interleaved = engine.runtime == "ik_llama.cpp" or parameters.no_host or kt is not None
     rate = _thread_tflops(cpu)
     if kt is not None and kt.method.startswith("AMX"):
         rate = AMX_THREAD_TFLOPS
     elif kt is None and cpu is not None and (cpu.sockets or 1) > 1:
         rate *= SOCKETS_SHARE
+    interleaved = engine.runtime == "ik_llama.cpp" or parameters.no_host or kt is not None
     return max(1, threads) * rate * (1.0 if interleaved else PLAIN_KERNEL_SHARE)
 
 
@@ -110,14 +171,10 @@ def _thread_tflops(cpu: Cpu | None) -> float:
 
 
 def copy_gbps(machine: Machine, one_id: str, other_id: str, parameters: Parameters) -> float:
-    """GB/s at which weights in the host's memory come to a GPU.
-
-    Several GPUs that share the layers (KTransformers) share the host's memory and root ports too: published prompts are
-    1.6, 2.3 and 2.4 times as fast with 2, 4 and 8 cards.
-    """
+    """GB/s at which weights in the host's memory come to a GPU, or to all that share the layers."""
     gbps = link_gbps(machine, one_id, other_id)[0]
     if parameters.kt is not None:
-        return gbps * float(parameters.kt.tensor_parallel) ** 0.5
+        return gbps * math.pow(parameters.kt.tensor_parallel, SHARED_LINKS)
     if parameters.load_mode != "mmap":
         return gbps
     memory = host_gbps(machine)[0]

@@ -14,6 +14,9 @@ from app.solver.plan import Placement
 _KEPT = 32
 """Models whose sums are kept: more than a board shows at once would only cost memory."""
 
+WIDE_HEAD = 128
+"""Elements of a head beyond which kernels of attention work with other tiles: 256 for Qwen3.5, 512 for Gemma 4."""
+
 
 class LayerSums(NamedTuple):
     """What a run of layers adds up to. Cache rows are elements for each token in the cache."""
@@ -42,6 +45,15 @@ class LayerSums(NamedTuple):
     expert_giga: float
     """Billions of weights of all routed experts."""
     layers: float
+    flops: float = 0.0
+    """Operations of attention for each token that one token looks at, heads of up to 128 elements."""
+    wide_flops: float = 0.0
+    """The same of wider heads."""
+    latent_flops: float = 0.0
+    """The same with a latent cache (MLA)."""
+    window_flops: float = 0.0
+    wide_window_flops: float = 0.0
+    """The same of layers with a sliding window."""
 
     def __add__(self, other: LayerSums) -> LayerSums:  # type: ignore[override]
         """Both runs together."""
@@ -96,6 +108,8 @@ def _of(layer: LayerShape, shape: ModelShape) -> LayerSums:
     latent = is_latent(layer)
     experts = layer.expert_bytes > 0
     dense = 0.5 if layer.dense_bytes and not experts else 0.0
+    flops = float(layer.attention_flops or 2 * shape.heads * row) if caches else 0.0
+    wide = layer.key_length > WIDE_HEAD
     weights = layer.resident_weights or layer.resident_bytes * 8 / k.BITS_PER_RESIDENT_WEIGHT
     routed = layer.expert_weights or (shape.expert_count * 3 * shape.d_model * shape.expert_ff if experts else 0)
     return LayerSums(
@@ -116,6 +130,11 @@ def _of(layer: LayerShape, shape: ModelShape) -> LayerSums:
         expert_bytes=layer.expert_bytes,
         expert_giga=routed / 1e9,
         layers=1.0,
+        flops=0.0 if windowed or latent or wide else flops,
+        wide_flops=flops if wide and not (windowed or latent) else 0.0,
+        latent_flops=flops if latent and not windowed else 0.0,
+        window_flops=flops if windowed and not wide else 0.0,
+        wide_window_flops=flops if windowed and wide else 0.0,
     )
 
 

@@ -6,51 +6,58 @@ that the rate of multiplication decides, and for weights in host memory either t
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from app.solver import constants as k
-from app.solver.compute import copy_gbps, cpu_tflops, gpu_family, gpu_tflops, host_gbps, link_gbps
+from app.solver.compute import attention_rate, copy_gbps, gpu_multiplier, host_gbps, host_tflops, link_gbps
 from app.solver.decode import is_host_cpu, read_bandwidth, touched_share
-from app.solver.model import LayerShape, ModelShape
+from app.solver.defects import with_defects
+from app.solver.layer_sums import LayerSums, runs_of
 from app.solver.plan import Parameters, Placement
 from app.solver.scene import Cost, Scene, total_ms
 from app.solver.streaming import has_host_experts, streams
 from detectors.facts import Device
 
-EXPANDED_SHARE = 0.3
-"""Multiplications of latent attention with its keys and values expanded, over those with the latent rows themselves:
-(192 + 128) / (576 + 512) for DeepSeek's. ik_llama.cpp expands them for a prompt (`-mla 3`), llama.cpp does not."""
-
-WIDE_HEAD = 128
-"""Elements of a head beyond which attention kernels work with other tiles: 256 for Qwen3.5, 512 for Gemma 4."""
-
-MXFP4_SHARE = 0.6
-"""Time of multiplying experts in MXFP4 over the same in other types, whose scales are more work to unpack.
-fit-2026-11: gpt-oss on Strix Halo, 0.5 to 0.7 with any backend."""
-
 UBATCHES = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 """The ubatches that are tried for the crossover; beyond 16384 nobody's compute buffers fit."""
 
 
-@dataclass(slots=True)
-class _Work:
-    """What one device has to do for a token of the prompt, summed over the layers."""
+EXPANDED_SHARE = 0.294
+"""Operations of latent attention with keys and values expanded, over those with the latent rows themselves:
+(192 + 128) / (576 + 512) for DeepSeek's and Kimi's heads."""
 
-    layers: int = 0
-    weights: float = 0.0
-    """Multiplied with every token."""
-    size: float = 0.0
-    """Bytes of those, read once for each ubatch."""
-    flops: float = 0.0
-    """Of attention with heads of up to 128 elements."""
-    wide_flops: float = 0.0
-    """Of attention with wider heads."""
-    latent_flops: float = 0.0
-    state: float = 0.0
-    """Bytes of recurrent state, read and written."""
+EXPANSION_TOKENS = 410
+"""Tokens of a ubatch at which expanding the cache, once for each ubatch, costs as much as attention to it:
+512 x 256 / 320."""
+
+EXPANDING_RUNTIMES = frozenset({"ik_llama.cpp", "ktransformers"})
+"""Those that expand latent rows for a prompt (`-mla 3`, SGLang); llama.cpp attends to the rows themselves."""
+
+
+class _Ubatch(NamedTuple):
+    """What is asked of every device."""
+
+    scene: Scene
+    placement: Placement
+    parameters: Parameters
+    tokens: float
+    """Computed together."""
+    seen: float
+    """Tokens that one of them looks at, in the mean."""
+
+
+class _Weights(NamedTuple):
+    """Weights that a token is multiplied with."""
+
+    giga: float
+    """Billions, of one token."""
+    size: float
+    """Bytes that all tokens together touch."""
     touched: float = 0.0
-    """Weights of the routed experts that a ubatch touches."""
+    """Billions of weights that all tokens of a ubatch touch: of routed experts."""
+    experts: float = 0.0
+    """Routed experts that they touch, of all layers."""
 
 
 def prefill_costs(
@@ -59,27 +66,31 @@ def prefill_costs(
     """Every cost of a prompt, in milliseconds per token as the mean over it.
 
     Args:
-        scene: model, machine, constants.
+        scene: model, machine, constants, engine.
         placement: what is where.
-        parameters: ubatch, threads, KV type, op-offload.
+        parameters: ubatch, threads, load mode, op-offload.
         prompt_tokens: length of the prompt.
         depth: tokens that are in the cache before it.
     """
     tokens = tokens_together(parameters, prompt_tokens)
+    step = _Ubatch(scene, placement, parameters, tokens, depth + prompt_tokens / 2)
+    attention: dict[str, LayerSums] = {}
+    experts: dict[tuple[str, str], LayerSums] = {}
+    for run in runs_of(scene.shape, placement):
+        known = attention.get(run.attention)
+        attention[run.attention] = run.sums if known is None else known + run.sums
+        if run.sums.expert_layers:
+            there = experts.get((run.attention, run.experts))
+            experts[run.attention, run.experts] = run.sums if there is None else there + run.sums
     costs: list[Cost] = []
-    for device_id, work in _attention_work(scene.shape, placement, depth + prompt_tokens / 2, tokens).items():
-        device = scene.machine.device(device_id)
-        if scene.engine.runtime == "ik_llama.cpp":
-            work.latent_flops *= EXPANDED_SHARE
-        costs.extend(_computing(scene, placement, parameters, "attention", device, work, tokens))
-        costs.append(Cost("layers", device_id, "gpu_layer", work.layers / tokens))
-        costs.extend(_attending(scene, parameters, device, work))
+    for device_id, sums in attention.items():
+        costs.extend(_attention(step, scene.machine.device(device_id), sums))
+    for (attention_id, owner_id), sums in experts.items():
+        costs.extend(_experts(step, scene.machine.device(attention_id), scene.machine.device(owner_id), sums))
     head = scene.machine.device(placement.head)
     reading = "prefill_cpu_reads" if is_host_cpu(head) else "prefill_weights"
-    per_prompt = scene.shape.head_bytes / read_bandwidth(head)[0] / 1e6 / prompt_tokens
-    costs.append(Cost("head", head.id, reading, per_prompt))
-    costs.extend(_experts(scene, placement, parameters, tokens))
-    return [cost for cost in costs if cost.quantity > 0]
+    costs.append(Cost("head", head.id, reading, scene.shape.head_bytes / _gbps(step, head) / 1e6 / prompt_tokens))
+    return with_defects([cost for cost in costs if cost.quantity > 0], scene, placement, parameters)
 
 
 def prefill_ms(
@@ -94,28 +105,6 @@ def tokens_together(parameters: Parameters, prompt_tokens: int) -> float:
     """Tokens of a prompt that are computed at once: the mean over its ubatches."""
     limit = parameters.ubatch if parameters.kt is None else parameters.kt.chunked_prefill or prompt_tokens
     return prompt_tokens / -(-prompt_tokens // max(1, min(limit, prompt_tokens)))
-
-
-def attention_flops(layer: LayerShape, shape: ModelShape, seen: float, tokens: float) -> float:
-    """Multiply-adds, times two, of one token with the `seen` tokens before it in one layer's cache."""
-    if layer.kind in ("none", "recurrent"):
-        return 0.0
-    if layer.kind == "swa" and shape.window:
-        seen = min(seen, shape.window + tokens / 2)
-    each = layer.attention_flops or 2 * shape.heads * (layer.key_length + (layer.value_length or layer.key_length))
-    return float(each * seen)
-
-
-def resident_weights(layer: LayerShape) -> float:
-    """Weights that every token is multiplied with in that layer, routed experts aside."""
-    return layer.resident_weights or layer.resident_bytes * 8 / k.BITS_PER_RESIDENT_WEIGHT
-
-
-def expert_weights(layer: LayerShape, shape: ModelShape) -> float:
-    """Weights of all routed experts of that layer."""
-    if layer.expert_weights or not layer.expert_bytes:
-        return layer.expert_weights
-    return shape.expert_count * 3 * shape.d_model * shape.expert_ff
 
 
 def streaming_crossover(scene: Scene, placement: Placement, parameters: Parameters) -> int | None:
@@ -152,126 +141,108 @@ def streaming_saturation(scene: Scene, placement: Placement, parameters: Paramet
     return None
 
 
-def _attention_work(shape: ModelShape, placement: Placement, seen: float, tokens: float) -> dict[str, _Work]:
-    """By device, what all but the routed experts costs."""
-    found: defaultdict[str, _Work] = defaultdict(_Work)
-    for layer, device_id in zip(shape.layers, placement.attention, strict=True):
-        work = found[device_id]
-        work.layers += 1
-        work.weights += resident_weights(layer)
-        work.size += layer.resident_bytes
-        if layer.kind == "recurrent":
-            work.state += 2.0 * layer.state_bytes
-        elif not layer.value_length:
-            work.latent_flops += attention_flops(layer, shape, seen, tokens)
-        elif layer.key_length > WIDE_HEAD:
-            work.wide_flops += attention_flops(layer, shape, seen, tokens)
-        else:
-            work.flops += attention_flops(layer, shape, seen, tokens)
-    return found
-
-
-def _attending(scene: Scene, parameters: Parameters, device: Device, work: _Work) -> list[Cost]:
-    """Attention over the cache, and the recurrent states."""
-    state = Cost("kv", device.id, "prefill_state", work.state / read_bandwidth(device)[0] / 1e6)
-    if is_host_cpu(device):
-        rate = cpu_tflops(scene.machine.cpu, parameters, scene.engine)
-        flops = (work.flops + work.wide_flops + work.latent_flops) / 1e9
-        return [Cost("kv", device.id, "prefill_cpu_attention", flops / rate), state]
-    family, rate = gpu_family(device, scene.engine), gpu_tflops(device)[0]
-    return [
-        Cost("kv", device.id, f"prefill_attention_{family}", work.flops / 1e9 / rate),
-        Cost("kv", device.id, f"prefill_wide_{family}", work.wide_flops / 1e9 / rate),
-        Cost("kv", device.id, f"prefill_mla_{family}", work.latent_flops / 1e9 / rate),
-        state,
-    ]
-
-
-def _experts(scene: Scene, placement: Placement, parameters: Parameters, tokens: float) -> list[Cost]:
-    shape = scene.shape
-    share = touched_share(shape, 1)
-    touched = 1.0 - (1.0 - share) ** tokens
-    found: defaultdict[tuple[str, str], _Work] = defaultdict(_Work)
-    owners = zip(shape.layers, placement.attention, placement.experts, strict=True)
-    for layer, attention_id, owner_id in owners:
-        if layer.expert_bytes:
-            work = found[attention_id, owner_id]
-            work.layers += 1
-            work.weights += expert_weights(layer, shape) * share
-            work.size += layer.expert_bytes * touched
-            work.touched += expert_weights(layer, shape) * touched
-    costs = []
-    for (attention_id, owner_id), work in found.items():
-        device = scene.machine.device(owner_id)
-        costs.extend(_computing(scene, placement, parameters, "experts", device, work, tokens))
-        if owner_id != attention_id and streams(scene, placement, parameters, device, tokens) is None:
-            costs.extend(_crossings(scene, device, scene.machine.device(attention_id), work.layers, tokens))
+def _attention(step: _Ubatch, device: Device, sums: LayerSums) -> list[Cost]:
+    """All but the routed experts: weights, the cache, recurrent states, and the way to another host."""
+    costs = _computing(step, "attention", device, _Weights(sums.resident_giga, sums.resident_bytes))
+    costs.extend(_attending(step, device, sums))
+    state = 2.0 * sums.state_bytes / _gbps(step, device) / 1e6
+    costs.append(Cost("kv", device.id, "prefill_state", state))
+    if device.kind == "remote":
+        moved = 2 * step.scene.shape.d_model * 4 / k.RPC_BANDWIDTH_GBPS / 1e6
+        costs.append(Cost("RPC", device.id, "rpc_bytes", moved))
     return costs
 
 
-def _computing(
-    scene: Scene, placement: Placement, parameters: Parameters, part: str, owner: Device, work: _Work, tokens: float
-) -> list[Cost]:
-    """Multiplying weights that `owner` has: there, or on the GPU that they are copied to."""
-    target = streams(scene, placement, parameters, owner, tokens)
-    if target is None:
-        return _multiplying(scene, parameters, part, owner, work, tokens)
-    gbps = copy_gbps(scene.machine, owner.id, target.id, parameters)
+def _attending(step: _Ubatch, device: Device, sums: LayerSums) -> list[Cost]:
+    """Each token with what the cache holds before it; a sliding window's tiles reach half a ubatch further."""
+    window = min(step.seen, step.scene.shape.window + step.tokens / 2)
+    flops = (sums.flops * step.seen + sums.window_flops * window) / 1e9
+    wide = (sums.wide_flops * step.seen + sums.wide_window_flops * window) / 1e9
+    latent = sums.latent_flops * step.seen / 1e9
+    if step.scene.engine.runtime in EXPANDING_RUNTIMES:
+        latent *= EXPANDED_SHARE * (1 + EXPANSION_TOKENS / step.tokens)
+    if is_host_cpu(device):
+        rate = host_tflops(step.scene, step.parameters, experts=False)
+        return [Cost("kv", device.id, "prefill_cpu_attention", (flops + wide + latent) / rate)]
+    family, rate = attention_rate(step.scene, step.parameters, device)
     return [
-        Cost("streaming", target.id, "prefill_stream", work.size / gbps / 1e6 / tokens),
-        *_multiplying(scene, parameters, part, target, work, tokens),
+        Cost("kv", device.id, f"prefill_attention_{family}", flops / rate),
+        Cost("kv", device.id, f"prefill_wide_{family}", wide / rate),
+        Cost("kv", device.id, f"prefill_mla_{family}", latent / rate),
     ]
 
 
-def _multiplying(
-    scene: Scene, parameters: Parameters, part: str, device: Device, work: _Work, tokens: float
-) -> list[Cost]:
-    reads = work.size / _bandwidth(scene, device) / 1e6 / tokens
-    gigaflops = 2 * work.weights / 1e9
+def _experts(step: _Ubatch, attention: Device, owner: Device, sums: LayerSums) -> list[Cost]:
+    """Routed experts of layers whose attention is on one device and whose experts are on one."""
+    shape = step.scene.shape
+    share = touched_share(shape, 1)
+    touched = 1.0 - (1.0 - share) ** step.tokens
+    away = owner.id != attention.id
+    kept = step.placement.resident_experts / shape.expert_count if away and shape.expert_count else 0.0
+    costs: list[Cost] = []
+    for device, part in ((owner, 1.0 - kept), (attention, kept)):
+        if part:
+            weights = _Weights(
+                sums.expert_giga * share * part,
+                sums.expert_bytes * touched * part,
+                sums.expert_giga * touched * part,
+                sums.expert_layers * shape.expert_count * touched * part,
+            )
+            costs.extend(_computing(step, "experts", device, weights))
+    if away and streams(step.scene, step.placement, step.parameters, owner, step.tokens) is None:
+        costs.extend(_crossings(step, owner, attention, sums.expert_layers))
+    return costs
+
+
+def _computing(step: _Ubatch, part: str, owner: Device, weights: _Weights) -> list[Cost]:
+    """Multiplying weights that `owner` has: there, or on the GPU that they are copied to."""
+    target = streams(step.scene, step.placement, step.parameters, owner, step.tokens)
+    if target is None:
+        return _multiplying(step, part, owner, weights)
+    gbps = copy_gbps(step.scene.machine, owner.id, target.id, step.parameters)
+    copying = Cost("streaming", target.id, "prefill_stream", weights.size / gbps / 1e6 / step.tokens)
+    return [copying, *_multiplying(step, part, target, weights)]
+
+
+def _multiplying(step: _Ubatch, part: str, device: Device, weights: _Weights) -> list[Cost]:
+    experts = part == "experts"
+    kind = "experts" if experts else "dense"
+    reads = weights.size / _gbps(step, device) / 1e6 / step.tokens
     if is_host_cpu(device):
-        rate = cpu_tflops(scene.machine.cpu, parameters, scene.engine)
+        rate = host_tflops(step.scene, step.parameters, experts=experts)
         return [
-            Cost(
-                part, device.id, "prefill_cpu_experts" if part == "experts" else "prefill_cpu_dense", gigaflops / rate
-            ),
+            Cost(part, device.id, f"prefill_cpu_{kind}", 2 * weights.giga / rate),
             Cost(part, device.id, "prefill_cpu_reads", reads),
         ]
-    family, rate = gpu_family(device, scene.engine), gpu_tflops(device)[0]
-    if parameters.kt is not None:
-        rate *= parameters.kt.tensor_parallel**0.5
-        reads /= parameters.kt.tensor_parallel
-    if part != "experts":
-        return [
-            Cost(part, device.id, f"prefill_dense_{family}", gigaflops / rate),
-            Cost(part, device.id, "prefill_weights", reads),
-        ]
-    if scene.shape.architecture == "gpt-oss" or "MXFP4" in scene.shape.quantization.upper():
-        rate /= MXFP4_SHARE
-    return [
-        Cost(part, device.id, f"prefill_experts_{family}", gigaflops / rate),
-        Cost(part, device.id, f"prefill_tiles_{family}", 2 * work.touched / 1e9 / rate / tokens),
-        Cost(part, device.id, "prefill_weights", reads),
+    unit = gpu_multiplier(step.scene, step.parameters, device, experts=experts)
+    costs = [
+        Cost(part, device.id, f"prefill_{kind}_{unit.family}", 2 * weights.giga / unit.tflops),
+        Cost(part, device.id, "prefill_weights", reads / unit.cards),
     ]
+    if experts:
+        tiles = 2 * weights.touched / unit.tflops / step.tokens
+        costs.append(Cost(part, device.id, f"prefill_tiles_{unit.family}", tiles))
+        if unit.one_by_one:
+            costs.append(Cost(part, device.id, "prefill_expert_calls", weights.experts / step.tokens))
+    return costs
 
 
-def _bandwidth(scene: Scene, device: Device) -> float:
-    known = host_gbps(scene.machine)[0] if device.kind == "cpu" else None
+def _gbps(step: _Ubatch, device: Device) -> float:
+    """Bandwidth of what a device reads its weights from."""
+    known = host_gbps(step.scene.machine)[0] if device.kind == "cpu" else None
     return known or read_bandwidth(device)[0]
 
 
-def _crossings(scene: Scene, owner: Device, attention: Device, layers: int, tokens: float) -> list[Cost]:
+def _crossings(step: _Ubatch, owner: Device, attention: Device, layers: float) -> list[Cost]:
     """The way of `layers` layers' activations to another device and back.
 
     Rows of float32: one of each token there; back one from a GPU, from the CPU one for each expert, as their sum is
     taken on the GPU.
     """
-    rows = 1 + (scene.shape.expert_used if is_host_cpu(owner) else 1)
-    gbps = link_gbps(scene.machine, owner.id, attention.id)[0]
-    constant = "prefill_activations"
+    rows = 1 + (step.scene.shape.expert_used if is_host_cpu(owner) else 1)
+    constant, gbps = "prefill_activations", link_gbps(step.scene.machine, owner.id, attention.id)[0]
     if "remote" in (owner.kind, attention.kind):
-        gbps, constant = k.RPC_BANDWIDTH_GBPS, "rpc_bytes"
-    moved = layers * rows * scene.shape.d_model * 4 / gbps / 1e6
-    return [
-        Cost("crossing", owner.id, "crossing", layers / tokens),
-        Cost("crossing", owner.id, constant, moved),
-    ]
+        constant, gbps = "rpc_bytes", k.RPC_BANDWIDTH_GBPS
+    moved = layers * rows * step.scene.shape.d_model * 4 / gbps / 1e6
+    waits = Cost("crossing", owner.id, "crossing", layers / step.tokens)
+    return [waits, Cost("crossing", owner.id, constant, moved)]

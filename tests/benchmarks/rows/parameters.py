@@ -65,7 +65,7 @@ def parameters_of(cells: Cells, machine: Machine, context: int) -> Parameters:
         threads=threads,
         threads_batch=int(batch_threads[1]) if batch_threads else threads,
         no_host=_stays_on_the_cpu(cells, flags, notes),
-        op_offload="no-op-offload" not in flags and "offload policy OFF" not in notes and "-op 26" not in flags,
+        op_offload=_copies(cells, flags, notes),
         numa="distribute" if "numa" in f"{cells.get('cpu', '')} {flags}".lower() else "",
         kt=_kt(cells, threads),
     )
@@ -76,6 +76,12 @@ def _load_mode(flags: str, notes: str, kind: str) -> str:
     if not kind.startswith("hybrid") or re.search(r"-mmp 0|no-mmap|REGISTER_HOST|load-mode none", flags):
         return "none"
     return "none" if re.search(r"no-mmap|(?<!un)pinned", notes) else "mmap"
+
+
+def _copies(cells: Cells, flags: str, notes: str) -> bool:
+    """Whether large batches are computed on the GPU; ik_llama.cpp's since its PR 405, May 2025."""
+    early = cells.get("runtime", "").startswith("ik_llama") and cells.get("date", "9") < "2025-05-12"
+    return not (early or "no-op-offload" in flags or "offload policy OFF" in notes or "-op 26" in flags)
 
 
 def _stays_on_the_cpu(cells: Cells, flags: str, notes: str) -> bool:
