@@ -54,18 +54,23 @@ def first_variant(machine: Machine, parameters: Parameters, used: Iterable[str],
     return parameters
 
 
-def variants(machine: Machine, first: Parameters, used: Iterable[str], policy: Policy, prompt: int) -> list[Parameters]:
+def variants(first: Parameters, mixed: bool, policy: Policy, prompt: int) -> list[Parameters]:
     """Every variant that may be better than the first, which comes first.
 
     A ubatch beyond the prompt changes nothing. Experts in host memory are copied to the GPU for prompts (the default),
     computed by the CPU where they are, or repacked for its kernels, which rules copying out.
+
+    Args:
+        first: the parameters as they are.
+        mixed: whether both the host and a GPU of it have a part.
+        policy: what the person decided.
+        prompt: tokens of the prompt.
     """
     sizes = (first.ubatch,) if policy.ubatch else tuple(n for n in UBATCHES if n == UBATCHES[0] or n // 2 < prompt)
-    kinds = {machine.device(device_id).kind for device_id in used}
     hosts = [first]
-    if "cpu" in kinds and kinds & {"igpu", "dgpu"}:
+    if mixed and policy.repacks:
         hosts.append(replace(first, op_offload=False))
-        if policy.repacks and first.load_mode == "none":
+        if first.load_mode == "none":
             hosts.append(replace(first, no_host=True))
     return [replace(host, ubatch=size, batch=max(DEFAULT_BATCH, size)) for host in hosts for size in sizes]
 
