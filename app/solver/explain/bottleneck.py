@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from app.errors import NoFitError
+from app.solver.decode import read_bandwidth
 from app.solver.explain.placements import placement_text
 from app.solver.model import Policy
 from app.solver.plan import Parameters, Plan, Prediction, Term
@@ -13,10 +14,7 @@ from app.solver.prediction import predict_decode, predict_prefill
 from app.solver.scene import Scene
 from app.solver.search import solve
 from app.units import bytes_text, count_text
-from detectors.facts import Device, Machine
-
-WORTH_ASKING = 0.02
-"""A resource that takes less of a token's time than this is not worth a question."""
+from detectors.facts import Cpu, Device, Machine
 
 MORE_MEMORY = 1.5
 FASTER = 2.0
@@ -143,7 +141,7 @@ def _faster(scene: Scene, plan: Plan, before: _Speeds) -> Iterator[Move]:
     used = [machine.device(device_id) for device_id in plan.placement.devices]
     for pool_id in dict.fromkeys(device.pool_id for device in used):
         names = [_memory_name(device) for device in used if device.pool_id == pool_id]
-        changed = _with_devices(machine, pool_id, bandwidth=FASTER)
+        changed = _with_bandwidth(machine, pool_id, FASTER)
         yield before.move(
             f"{names[0]} twice as fast", _Speeds.of(replace(scene, machine=changed), plan, plan.parameters)
         )
@@ -152,16 +150,24 @@ def _faster(scene: Scene, plan: Plan, before: _Speeds) -> Iterator[Move]:
             changed = _replaced(machine, replace(device, fp16_tflops=device.fp16_tflops * FASTER))
             after = _Speeds.of(replace(scene, machine=changed), plan, plan.parameters)
             yield before.move(f"{device.label} with twice the TFLOPS", after)
-    if any(device.kind == "cpu" for device in used):
-        own = plan.parameters
-        doubled = replace(own, threads=own.threads * 2, threads_batch=own.threads_batch * 2)
-        yield before.move("twice the CPU cores", _Speeds.of(scene, plan, doubled))
+    if machine.cpu is not None and any(device.kind == "cpu" for device in used):
+        yield before.move("twice the CPU cores", _with_more_cores(scene, machine.cpu, plan))
     if len({device.pool_id for device in used}) > 1 and machine.links:
         wider = tuple(
             replace(link, bandwidth_gbps=link.bandwidth_gbps and link.bandwidth_gbps * FASTER) for link in machine.links
         )
         changed = replace(machine, links=wider)
         yield before.move("links twice as wide", _Speeds.of(replace(scene, machine=changed), plan, plan.parameters))
+
+
+def _with_more_cores(scene: Scene, cpu: Cpu, plan: Plan) -> _Speeds:
+    """All of them for prompts; for decoding, whichever number is faster: threads wait for each other."""
+    cores = cpu.physical_cores and cpu.physical_cores * 2
+    machine = replace(scene.machine, cpu=replace(cpu, physical_cores=cores, logical_cpus=cpu.logical_cpus * 2))
+    own = replace(plan.parameters, threads_batch=plan.parameters.threads_batch * 2)
+    tried = (own, replace(own, threads=own.threads * 2))
+    speeds = [_Speeds.of(replace(scene, machine=machine), plan, parameters) for parameters in tried]
+    return min(speeds, key=lambda speed: speed.turn_ms)
 
 
 def _roomier(scene: Scene, plan: Plan, policy: Policy, before: _Speeds) -> Iterator[Move]:
@@ -207,12 +213,10 @@ def _again(scene: Scene, plan: Plan, policy: Policy, before: _Speeds, label: str
     yield before.move(label, _Speeds.of(scene, found, found.parameters), then)
 
 
-def _with_devices(machine: Machine, pool_id: str, *, bandwidth: float) -> Machine:
+def _with_bandwidth(machine: Machine, pool_id: str, times: float) -> Machine:
     """Every device of a pool reads that many times as fast: a memory serves all who draw on it."""
     devices = tuple(
-        replace(device, bandwidth_gbps=device.bandwidth_gbps * bandwidth)
-        if device.pool_id == pool_id and device.bandwidth_gbps
-        else device
+        replace(device, bandwidth_gbps=read_bandwidth(device)[0] * times) if device.pool_id == pool_id else device
         for device in machine.devices
     )
     return replace(machine, devices=devices)

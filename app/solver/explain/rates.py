@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from app.solver.coefficients import Coefficient
 from app.solver.compute import copy_gbps, cpu_tflops, gpu_tflops, link_gbps
+from app.solver.constants import RPC_BANDWIDTH_GBPS
 from app.solver.decode import read_bandwidth
 from app.solver.plan import Parameters, Placement
 from app.solver.scene import Cost, Scene
@@ -40,13 +41,10 @@ class Rate:
 
 def decimal_bytes(size: float) -> str:
     """`1607 MB`, `23.4 GB`: decimal, as bandwidths are."""
-    unit, scale = next(
-        (pair for pair in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)) if size >= 0.995 * pair[1]), ("B", 1.0)
-    )
-    if unit == "GB" and size < 9.995e9:
-        unit, scale = "MB", 1e6
+    units = (("GB", 1e9, 1e10), ("MB", 1e6, 1e6), ("kB", 1e3, 1e3), ("B", 1.0, 0.0))
+    unit, scale = next((name, scale) for name, scale, least in units if size >= 0.9995 * least)
     value = size / scale
-    return f"{value:.0f} {unit}" if value >= 999.5 else f"{value:.3g} {unit}"
+    return f"{value:.0f} {unit}" if value >= 999.5 or scale == 1 else f"{value:.3g} {unit}"
 
 
 def time_text(ms: float) -> str:
@@ -106,6 +104,11 @@ def _copied(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
     return _at(amount, gbps, "GB/s", f"the link of {device.label}", basis, constant, "over the link")
 
 
+def _networked(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
+    amount = decimal_bytes(cost.quantity * RPC_BANDWIDTH_GBPS * 1e6)
+    return _at(amount, RPC_BANDWIDTH_GBPS, "GB/s", "the network", "estimated", constant, "over the network")
+
+
 def _multiplied(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
     device = setting.scene.machine.device(cost.device)
     tflops, basis = gpu_tflops(device)
@@ -161,6 +164,7 @@ def known(basis: Basis) -> str:
 _BY_UNIT: Mapping[str, Callable[[Setting, Cost, Coefficient], Rate]] = {
     "ms at peak bandwidth": _read,
     "ms at the link's bandwidth": _copied,
+    "ms at link bandwidth": _networked,
     "ms at rated FP16": _multiplied,
     "GFLOP / TFLOPS of the threads": _threads,
     "MFLOP / threads": _per_thread,
