@@ -9,7 +9,7 @@ import pytest
 
 from app.hardware.cpus import find_cpu
 from app.hardware.gpus import find_gpu, gpu_by_pci
-from app.hardware.tables import cpu_models, gpu_models
+from app.hardware.tables import CpuModel, GpuModel, cpu_models, gpu_models
 
 GPUS = gpu_models()
 CPUS = cpu_models()
@@ -20,10 +20,8 @@ KNOWN_ISA = {
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data" / "gpus.csv"
 
 
-@pytest.mark.parametrize("model", GPUS, ids=lambda model: model.name)
-def test_a_gpu_has_a_source_and_numbers_that_can_be(model: object) -> None:
-    assert model in GPUS
-    gpu = next(one for one in GPUS if one is model)
+@pytest.mark.parametrize("gpu", GPUS, ids=lambda model: model.name)
+def test_a_gpu_has_a_source_and_numbers_that_can_be(gpu: GpuModel) -> None:
     assert len(gpu.source) > 10
     assert 25 < gpu.bandwidth_gbps < 10_000
     assert gpu.fp16_tflops is None or 0.5 < gpu.fp16_tflops < 3000
@@ -33,9 +31,8 @@ def test_a_gpu_has_a_source_and_numbers_that_can_be(model: object) -> None:
     assert all(len(one.split(":")) in (2, 3) and len(one.split(":")[1]) == 4 for one in gpu.pci_ids)
 
 
-@pytest.mark.parametrize("model", CPUS, ids=lambda model: model.name)
-def test_a_processor_has_a_source_and_numbers_that_can_be(model: object) -> None:
-    cpu = next(one for one in CPUS if one is model)
+@pytest.mark.parametrize("cpu", CPUS, ids=lambda model: model.name)
+def test_a_processor_has_a_source_and_numbers_that_can_be(cpu: CpuModel) -> None:
     assert len(cpu.source) >= 9
     assert cpu.cores is not None
     assert cpu.threads is not None
