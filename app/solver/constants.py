@@ -29,6 +29,15 @@ GRAPH_SHARE = 0.6
 """NVIDIA's cards from that compute capability on (Ada, Blackwell) and what their launches take over others', where no
 layer goes to the CPU. rows: 0.03 to 0.06 ms a layer beside 0.07 to 0.17."""
 
+HOST_NORMS_SHARE = 0.5
+"""What norm and router of one layer on the CPU take of a whole layer's barriers there. rows: 42 with `-ot ffn=CPU`."""
+
+PADDED_KEY_LENGTH = 128
+"""Keys longer than this are padded to eight query heads in a pass. rows: ROCm on Strix Halo, 8 models to 64K tokens."""
+
+UNPACKED_BYTES_PER_WEIGHT = 0.53
+"""What unpacking one weight counts as, so that its constant is a share of reading: a weight of 4.25 bits."""
+
 BITS_PER_RESIDENT_WEIGHT = 8.5
 """Q8_0, the usual type of what is not an expert: turns bytes into multiply-adds."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from app.solver import constants as k
 from app.solver.compute import gpu_family, gpu_tflops
 from app.solver.defects import with_defects
-from app.solver.layer_sums import LayerSums, Run, runs_of
+from app.solver.layer_sums import LayerSums, Run, heads_of, runs_of
 from app.solver.memory import KV_TYPE_BYTES
 from app.solver.model import LayerShape, ModelShape
 from app.solver.plan import Parameters, Placement
@@ -44,7 +44,9 @@ def read_bandwidth(device: Device) -> tuple[float, Basis]:
 def weight_coefficient(device: Device, cpu: Cpu | None, *, experts: bool = False) -> str:
     """Which constant weights read by that device cost."""
     if is_gpu(device):
-        return "gpu_experts" if experts else "gpu_weights"
+        if experts:
+            return "gpu_experts"
+        return "gpu_weights" if device.kind == "dgpu" else "igpu_weights"
     # The factor of two sockets is of their sum; a guess stands for what one of them reads.
     summed = device.kind == "cpu" and device.bandwidth_gbps is not None
     two_sockets = summed and cpu is not None and (cpu.sockets or 1) > 1
@@ -152,6 +154,7 @@ def _remembering(step: _Step, device: Device, sums: LayerSums) -> list[Cost]:
     """Reading the cache and attending to it, reading and writing recurrent states."""
     parameters, batch = step.parameters, step.batch
     keys, values = KV_TYPE_BYTES[parameters.kv_type_k], KV_TYPE_BYTES[parameters.kv_type_v]
+    rereads = _rereads(step, device)
     cached = step.context * (sums.keys * keys + sums.values * values)
     cached += step.window * (sums.window_keys * keys + sums.window_values * values)
     peak = read_bandwidth(device)[0] * 1e6
@@ -160,7 +163,7 @@ def _remembering(step: _Step, device: Device, sums: LayerSums) -> list[Cost]:
     )
     heads = 2.0 * batch * step.scene.shape.heads / 1e9
     if is_gpu(device):
-        read = Cost("kv", device.id, _kv_coefficient(step, device, sums), batch * cached / peak)
+        read = Cost("kv", device.id, _kv_coefficient(step, device, sums), rereads * batch * cached / peak)
         flops = heads * step.context * sums.latent_row
         return [read, Cost("kv", device.id, "kv_latent", flops / gpu_tflops(device)[0]), state]
     read = Cost("kv", device.id, state.coefficient, batch * cached / peak)
@@ -178,6 +181,25 @@ def core_speed(cpu: Cpu | None) -> float:
     if cpu is None or "avx512f" not in cpu.isa:
         return k.AVX2_CORE_SPEED
     return 1.0 if "AMD" in cpu.vendor.upper() else k.XEON_CORE_SPEED
+
+
+def _rereads(step: _Step, device: Device) -> float:
+    """How often CUDA's and HIP's kernels read a cache that several query heads share.
+
+    One pass serves eight of the heads that share a KV head, or the largest power of two up to eight that divides
+    their number (llama.cpp, `fattn.cu`: `gqa_ratio`); keys longer than 128 are padded to eight.
+    """
+    kv_heads, key_length, latent = heads_of(step.scene.shape)
+    if step.parameters.kt is not None or not kv_heads or latent:
+        return 1.0
+    if not step.parameters.flash_attention or step.parameters.kv_type_k not in ("f32", "f16", "bf16"):
+        return 1.0
+    if gpu_family(device, step.scene.engine) not in ("cuda", "hip"):
+        return 1.0
+    group = max(1, round(step.scene.shape.heads / kv_heads))
+    if key_length > k.PADDED_KEY_LENGTH:
+        return float(-(-group // 8))
+    return group / next(part for part in (8, 4, 2, 1) if group % part == 0)
 
 
 def _kv_coefficient(step: _Step, device: Device, sums: LayerSums) -> str:
@@ -209,10 +231,17 @@ def _experts(step: _Step, runs: list[Run]) -> list[Cost]:
         owner = step.scene.machine.device(owner_id)
         here = 1.0 - resident if owner_id != attention_id else 1.0
         costs.extend(_reading(step, "experts", owner, size * share * here, giga * used * here, experts=True))
+        if is_gpu(owner):
+            unpacked = giga * share * k.UNPACKED_BYTES_PER_WEIGHT * 1e3 / read_bandwidth(owner)[0]
+            costs.append(Cost("experts", owner_id, "gpu_unpacking", unpacked))
         if owner_id == "cpu" and k.TRELLIS.search(shape.quantization):
             costs.append(Cost("experts", owner_id, "cpu_trellis", 2e3 * giga * used / max(1, step.parameters.threads)))
         if owner_id == attention_id:
             continue
+        if placement.host_norms and owner.kind == "cpu":
+            costs.append(
+                Cost("layers", owner_id, "cpu_layer", k.HOST_NORMS_SHARE * layers * step.parameters.threads / 32)
+            )
         attention = step.scene.machine.device(attention_id)
         if resident:
             kept = 1.0 - here

@@ -121,6 +121,10 @@ def _vulkan_beside_laptop_igpu(case: _Case) -> bool:
     return case.backend("vulkan") and laptop and "cpu" in case.placement.experts
 
 
+def _rocwmma(case: _Case) -> bool:
+    return case.scene.engine.driver == "rocwmma" and case.parameters.flash_attention
+
+
 def _radeon_on_raspberry_pi(case: _Case) -> bool:
     cpu = case.scene.machine.cpu
     words = cpu.model.lower() if cpu is not None else ""
@@ -134,6 +138,7 @@ _APPLIES: Mapping[str, Callable[[_Case], bool]] = {
     "intel-vulkan-mesa": _intel_vulkan_driver,
     "cpu-flash-attention": _cpu_flash_attention,
     "vulkan-laptop-hybrid": _vulkan_beside_laptop_igpu,
+    "rocwmma-decode": _rocwmma,
     "radeon-raspberry-pi": _radeon_on_raspberry_pi,
 }
 _BY_MODEL = frozenset({"deepseek4"})

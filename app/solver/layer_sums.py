@@ -82,21 +82,39 @@ def runs_of(shape: ModelShape, placement: Placement) -> Iterator[Run]:
         start = end
 
 
-_cache: dict[int, tuple[ModelShape, list[LayerSums]]] = {}
+def heads_of(shape: ModelShape) -> tuple[int, int, bool]:
+    """KV heads and key length of the layers that attend to everything, and whether their cache is latent."""
+    return _known(shape).heads
+
+
+class _Prepared(NamedTuple):
+    shape: ModelShape
+    prefix: list[LayerSums]
+    heads: tuple[int, int, bool]
+
+
+_cache: dict[int, _Prepared] = {}
 
 
 def _prefix(shape: ModelShape) -> list[LayerSums]:
+    return _known(shape).prefix
+
+
+def _known(shape: ModelShape) -> _Prepared:
     # By identity: to hash a model takes longer than to predict it.
     known = _cache.get(id(shape))
-    if known is not None and known[0] is shape:
-        return known[1]
+    if known is not None and known.shape is shape:
+        return known
     first = LayerSums(*(0.0,) * len(LayerSums._fields))
     rows = (_of(layer, shape) for layer in shape.layers)
     prefix = list(accumulate(rows, add, initial=first))
     if len(_cache) >= _KEPT:
         _cache.clear()
-    _cache[id(shape)] = (shape, prefix)
-    return prefix
+    caching = [layer for layer in shape.layers if layer.kv_heads and layer.kind in ("full", "swa")]
+    one = next((layer for layer in caching if layer.kind == "full"), caching[0] if caching else None)
+    heads = (one.kv_heads, one.key_length, is_latent(one)) if one is not None else (0, 0, False)
+    _cache[id(shape)] = _Prepared(shape, prefix, heads)
+    return _cache[id(shape)]
 
 
 def _of(layer: LayerShape, shape: ModelShape) -> LayerSums:

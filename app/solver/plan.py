@@ -42,6 +42,8 @@ class Placement:
     """The device of the output head: that of the last block."""
     resident_experts: int = 0
     """Routed experts of every layer that the attention device holds besides (KTransformers); llama.cpp has none."""
+    host_norms: bool = False
+    """Norms and routers of layers whose experts are on the CPU are there too (`-ot ffn=CPU` in place of `exps=CPU`)."""
 
     @classmethod
     def on(cls, device_id: str, experts: Sequence[str]) -> Placement:

@@ -67,7 +67,7 @@ def grouped(outcomes: Iterable[Outcome], key: Callable[[Outcome], str]) -> dict[
 
 
 def pair_order(outcomes: Iterable[Outcome]) -> tuple[float, int]:
-    """Percent of pairs of one machine, more than 5 % apart, that are predicted in their order; and how many there are."""
+    """Percent of pairs of one machine, more than 5 % apart, that are predicted in their order; and their number."""
     right = pairs = 0
     for part in grouped((one for one in outcomes if not one.why_not), lambda one: one.row.machine_key).values():
         for i, one in enumerate(part):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from app.hardware.coefficients import shipped_coefficients
 from app.solver.coefficients import Coefficients
 from tests.benchmarks.after_calibration import after_calibration
@@ -38,7 +36,8 @@ def leave_out_lines(rows: Sequence[Row]) -> Iterator[str]:
     }
     for count in (1, 3):
         mean, median, machines = after_calibration(own, count, constants)
-        yield f"  after {count} rows of a machine left out: {mean:.1f} % (mean of {machines} machines), median {median:.1f} %"
+        which = f"after {count} rows of a machine left out"
+        yield f"  {which}: {mean:.1f} % (mean of {machines} machines), median {median:.1f} %"
 
 
 def moved(outcomes: Sequence[Outcome], matrix: Matrix, ms: Floats) -> list[Outcome]:
@@ -65,10 +64,3 @@ def _lines(title: str, outcomes: Sequence[Outcome]) -> Iterator[str]:
                 f"  {title:17} {kind:14} {figures.n:5} mean {figures.mape:5.1f} median {figures.median_ape:5.1f}"
                 f" bias {figures.bias:+5.1f} in 90% {figures.coverage90:5.1f} by machine {figures.machine_mape:5.1f}"
             )
-
-
-def quantiles(values: Floats, weights: Floats, share: float) -> float:
-    """Weighted quantile."""
-    order = np.argsort(values)
-    total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, share * total[-1])])

@@ -15,7 +15,9 @@ from tests.benchmarks.rows import Row, is_drafted
 
 PRIORS: dict[str, tuple[float, float]] = {
     "gpu_weights": (1.2, 0.3),
-    "gpu_experts": (1.35, 0.3),
+    "igpu_weights": (1.15, 0.3),
+    "gpu_experts": (1.25, 0.3),
+    "gpu_unpacking": (0.15, 0.6),
     "gpu_layer": (0.04, 0.5),
     "gpu_recurrent_layer": (0.06, 0.5),
     "gpu_latent_layer": (0.05, 0.6),

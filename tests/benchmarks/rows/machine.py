@@ -64,7 +64,7 @@ def _cpu(cells: Cells) -> str:
     stated = cells.get("cpu", "")
     if stated:
         return stated
-    name = _IN_BRACKETS.sub("", cells.get("machine", ""))
+    name = _IN_BRACKETS.sub("", cells.get("machine", "")).replace("Pi CM5 - 16GB", "Raspberry Pi 5")
     return " ".join(part for part in re.split(r"\s\+\s", name) if not _is_gpu(part))
 
 

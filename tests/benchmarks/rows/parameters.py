@@ -33,6 +33,8 @@ def engine_of(cells: Cells) -> Engine:
     family = next((name for word, name in names.items() if word in f"{backend} {runtime if not backend else ''}"), "")
     driver = next((word for word in ("radv", "amdvlk") if word in backend), "")
     release = re.search(r"mesa\s*([\d.]+)", f"{backend} {cells.get('notes', '').lower()}")
+    if "rocwmma" in backend and "no rocwmma" not in backend and "tuned" not in backend:
+        driver = "rocwmma"
     return Engine(
         kind,
         "cpu" if backend == "cpu" else family,

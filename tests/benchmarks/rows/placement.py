@@ -128,7 +128,23 @@ def _experts_on_the_host(words: str, flags: str, shape: ModelShape, devices: Dev
     for i, layer in enumerate(shape.layers):
         if not layer.expert_bytes:
             experts[i] = attention[i]
-    return Placement(tuple(attention), tuple(experts), head)
+    resident = re.search(r"gpu-experts[= ](\d+)", f"{words} {flags}")
+    return Placement(
+        tuple(attention),
+        tuple(experts),
+        head,
+        resident_experts=int(resident[1]) if resident and "ktransformers" in runtime.lower() else 0,
+        host_norms=_moves_norms(flags, experts, devices),
+    )
+
+
+def _moves_norms(flags: str, experts: Sequence[str], devices: Devices) -> bool:
+    """Whether a pattern for the CPU takes norms and routers along with the experts."""
+    rules = _rules(flags)
+    layer = next((i for i, owner in enumerate(experts) if owner == devices.host), None)
+    if layer is None:
+        return False
+    return _owner(f"blk.{layer}.ffn_norm.weight", rules, devices, "") == devices.host
 
 
 def _experts(words: str, flags: str, shape: ModelShape, devices: Devices, attention: list[str]) -> list[str]:
@@ -159,14 +175,7 @@ def _experts(words: str, flags: str, shape: ModelShape, devices: Devices, attent
 
 def _by_patterns(flags: str, shape: ModelShape, devices: Devices, attention: list[str]) -> list[str] | None:
     """By the tensor overrides: the first pattern that a name matches decides, as in the engine."""
-    rules = []
-    for group in _OVERRIDE.findall(flags):
-        for entry in group.strip("\"'").split(","):
-            pattern, _, buffer = entry.rpartition("=")
-            try:
-                rules.append((re.compile(pattern), buffer.strip("\"'")))
-            except re.error:
-                continue
+    rules = _rules(flags)
     names = [f"blk.{i}.ffn_{part}_exps.weight" for i in range(len(shape.layers)) for part in _PARTS]
     if not any(rule.search(name) for rule, _ in rules for name in names):
         return None
@@ -186,6 +195,19 @@ def _by_patterns(flags: str, shape: ModelShape, devices: Devices, attention: lis
         else:
             found.append(next((owner for owner in owners if owner != devices.host), attention[i]))
     return found
+
+
+def _rules(flags: str) -> list[tuple[re.Pattern[str], str]]:
+    """Patterns and buffers of all tensor overrides, in their order."""
+    rules: list[tuple[re.Pattern[str], str]] = []
+    for group in _OVERRIDE.findall(flags):
+        for entry in group.strip("\"'").split(","):
+            pattern, _, buffer = entry.rpartition("=")
+            try:
+                rules.append((re.compile(pattern), buffer.strip("\"'")))
+            except re.error:
+                continue
+    return rules
 
 
 def _owner(name: str, rules: Sequence[tuple[re.Pattern[str], str]], devices: Devices, default: str) -> str:

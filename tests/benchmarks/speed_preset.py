@@ -1,0 +1,98 @@
+"""The text of presets/devices/speed.toml: constants with their range, unit, reason and source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.solver.coefficients import Coefficients
+
+PEAK, RATED, LAYERS, THREADS = "ms at peak bandwidth", "ms at rated FP16", "layers", "MFLOP / threads"
+
+TEXTS: dict[str, tuple[str, str]] = {
+    "gpu_weights": (PEAK, "a graphics card reads weights at {percent} % of its peak"),
+    "igpu_weights": (PEAK, "an integrated GPU reads weights at {percent} % of the memory's peak"),
+    "gpu_experts": (
+        PEAK,
+        "a GPU reads one token's experts, matrices apart from each other, at {percent} % of its peak",
+    ),
+    "gpu_unpacking": (PEAK, "experts' weights are unpacked before they are multiplied, whatever their bits"),
+    "gpu_flops": (RATED, "a GPU multiplies weights with few tokens at {percent} % of its rated speed"),
+    "gpu_layer": (LAYERS, "kernel launches of attention or a dense network"),
+    "gpu_recurrent_layer": (LAYERS, "kernel launches of linear attention or a state space"),
+    "gpu_latent_layer": (LAYERS, "the kernels that a latent cache (MLA) needs besides"),
+    "gpu_expert_layer": (LAYERS, "kernel launches of router and experts"),
+    "kv": (PEAK, "CUDA reads an f16 cache at {percent} % of the peak"),
+    "kv_vulkan": (PEAK, "Vulkan reads an f16 cache at {percent} % of the peak"),
+    "kv_amdvlk": (PEAK, "AMD's other Vulkan driver reads an f16 cache at {percent} % of the peak"),
+    "kv_hip": (PEAK, "HIP reads an f16 cache at {percent} % of the peak"),
+    "kv_quantized": (PEAK, "a quantized cache costs more time than f16, on fewer bytes"),
+    "kv_plain": (PEAK, "without flash attention the scores are written and read as well"),
+    "kv_latent": (RATED, "all query heads attend to one latent row (MLA), at {percent} % of the rated FP16"),
+    "cpu_weights": (PEAK, "one socket reads weights at {percent} % of what its modules and links can"),
+    "cpu_sockets": (PEAK, "two sockets without NUMA care, {percent} % of the sum of both"),
+    "kt_weights": (PEAK, "kt-kernel reads experts at {percent} % of the sum of all sockets"),
+    "cpu_layer": ("layers x threads / 32", "barriers between the threads"),
+    "cpu_flops": (THREADS, "a core multiplies 40 GFLOPS of quantized weights, one token at a time"),
+    "cpu_attention": (THREADS, "a core of Zen 4 attends to the cache at {gflops} GFLOPS"),
+    "cpu_trellis": (THREADS, "trellis weights are computed before they are multiplied"),
+    "crossing": (LAYERS, "to another device and back: waits"),
+    "crossing_width": ("layers x d_model / 4096", "to another device and back: copies"),
+    "kt_crossing": (LAYERS, "to kt-kernel's threads and back"),
+    "rpc_call": ("calls", "one graph handed to an RPC device, and its answer"),
+    "rpc_bytes": ("ms at link bandwidth", "activations over the network"),
+}
+"""Unit of the quantity, and what the constant stands for."""
+
+FIXED: dict[str, tuple[float, float, float, str]] = {
+    "gpu_flops": (4.0, 2.0, 8.0, "judgement: prompts reach 20 to 70 %"),
+    "cpu_flops": (
+        0.025,
+        0.018,
+        0.04,
+        "thread sweeps on i5-12400F and Core Ultra 265K; lab: 26 GFLOPS on a vCPU",
+    ),
+    "rpc_bytes": (1.0, 0.8, 1.5, "judgement"),
+}
+"""Constants that rows do not tell: value, low, high, source."""
+
+_HEAD = """# Constants of the speed model: milliseconds per unit of the quantity that each multiplies.
+# Written by tests/benchmarks/fit.py: robust least squares with priors over {basis} (llama.cpp,
+# ik_llama.cpp, KTransformers), one token of one sequence; `low` to `high` is a bootstrap over hardware groups, 90 %; the source says what share of the
+# prior's spread the rows took away.
+
+[coefficients]
+"""
+
+
+def preset_text(
+    fitted: Mapping[str, tuple[float, float, float, float]],
+    ranges: Mapping[str, tuple[float, float]],
+    shipped: Coefficients,
+    basis: str,
+) -> str:
+    """The whole file.
+
+    Args:
+        fitted: value, low, high and the share that rows tell, by name.
+        ranges: measured over predicted speed, 90 %, by kind of placement.
+        shipped: the constants so far: names that are neither fitted nor fixed keep theirs.
+        basis: how many rows of how many machines, and when.
+    """
+    lines = [_HEAD.format(basis=basis)]
+    for name, (unit, why) in TEXTS.items():
+        if name in fitted:
+            value, low, high, told = fitted[name]
+            source = f"fit over {basis}; {told:.0%} told by them".replace("%", " %")
+        elif name in FIXED:
+            value, low, high, source = FIXED[name]
+        else:
+            one = shipped.values[name]
+            value, low, high, source = one.value, one.low, one.high, one.source
+        words = why.format(percent=round(100 / value), gflops=round(1 / value))
+        lines.append(
+            f"{name} = {{ value = {value:.4g}, low = {min(low, value):.4g}, high = {max(high, value):.4g},"
+            f' unit = "{unit}", why = "{words}", source = "{source}" }}\n'
+        )
+    lines.append("\n[ranges]\n")
+    lines.extend(f'"decode.{kind}" = [{low:.2f}, {high:.2f}]\n' for kind, (low, high) in ranges.items())
+    return "".join(lines)
