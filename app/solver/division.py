@@ -30,7 +30,9 @@ Sizes = tuple[int, ...]
 def device_orders(devices: Sequence[Device], speed: Callable[[str], float]) -> Iterator[tuple[str, ...]]:
     """Sets of two or more devices in the orders worth trying: the host first, then the slowest or the fastest.
 
-    The last one has the output head. Devices that are alike are not tried in each other's place.
+    The last one has the output head, the first GPU computes prompts of experts in host memory. Which comes first
+    matters little, so that sets of more than two are tried in one order: slowest first. Devices that are alike are not
+    tried in each other's place.
 
     Args:
         devices: those that may be used.
@@ -41,7 +43,7 @@ def device_orders(devices: Sequence[Device], speed: Callable[[str], float]) -> I
         for chosen in combinations(devices, count):
             others = sorted((d for d in chosen if d.id != memory.HOST), key=lambda d: -speed(d.id))
             host = tuple(d.id for d in chosen if d.id == memory.HOST)
-            for order in (others, others[::-1]):
+            for order in (others, others[::-1]) if count == 2 else (others,):
                 alike = (host, tuple(likeness(device) for device in order))
                 if alike not in seen:
                     seen.add(alike)
@@ -57,14 +59,22 @@ class BlockCosts:
         self.parameters = parameters
         self.owners = owners
         self._homes: dict[str, list[str]] = {}
+        self._attention: dict[str, Sums] = {}
+        self._experts: dict[tuple[str, str], Sums] = {}
 
     def sums(self, device_id: str) -> Sums:
         """Seconds of the first n layers on that device, without experts."""
-        return self.table.attention_sums(device_id, self.parameters)
+        found = self._attention.get(device_id)
+        if found is None:
+            found = self._attention[device_id] = self.table.attention_sums(device_id, self.parameters)
+        return found
 
     def experts(self, device_id: str, owner: str) -> Sums:
         """Seconds of the experts of the first n layers on `owner`, with the attention on `device_id`."""
-        return self.table.expert_sums(device_id, owner, self.parameters)
+        found = self._experts.get((device_id, owner))
+        if found is None:
+            found = self._experts[device_id, owner] = self.table.expert_sums(device_id, owner, self.parameters)
+        return found
 
     def homes(self, device_id: str) -> list[str]:
         """The devices that experts of its layers may go to, the cheapest first; never itself."""
@@ -73,18 +83,39 @@ class BlockCosts:
             self._homes[device_id] = sorted(others, key=lambda owner: self.experts(device_id, owner).turn[-1])
         return self._homes[device_id]
 
-    def least(self, order: Sequence[str]) -> float:
-        """Seconds that no division can beat: every layer and its experts where they cost least, room or not."""
-        attention = sum(
-            count * min(self.table.attention(kind, device_id, self.parameters).turn for device_id in order)
-            for kind, count in enumerate(self.layers.kind_counts)
+    def least(self, order: Sequence[str], filler: Filler) -> float:
+        """Seconds that no division can beat: layers, and their experts, where they cost least while there is room.
+
+        Attention and experts each get all the room, and parts of layers are placed: what is left over of a device does
+        not matter here.
+        """
+        rooms = {
+            device_id: min(room, filler.budgets.pool[filler.budgets.pool_of[device_id]])
+            for device_id, room in filler.budgets.device.items()
+        }
+        layers, experts = len(self.layers.kind_of), len(self.layers.moe)
+        size = (self.layers.resident_sums[-1] + filler.kv_sums[-1]) / layers
+        found = self.table.fixed(order[-1], self.parameters).turn + _filled(
+            layers, [(self.sums(device_id).turn[-1] / layers, rooms[device_id] / max(1.0, size)) for device_id in order]
         )
-        experts = min(
-            self.experts(device_id, owner).turn[-1]
-            for device_id in order
-            for owner in (device_id, *self.homes(device_id)[:1])
-        )
-        return self.table.fixed(0, order[-1], self.parameters).turn + attention + experts
+        if experts:
+            size = self.layers.expert_sums[-1] / experts
+            owners = {*order, *self.owners}
+            each = {
+                owner: min(self.experts(device_id, owner).turn[-1] for device_id in order) / experts for owner in owners
+            }
+            found += _filled(experts, [(each[owner], rooms[owner] / size) for owner in owners])
+        return found
+
+
+def _filled(count: float, places: list[tuple[float, float]]) -> float:
+    """The least sum of costs for `count` things in places of (cost of one, how many fit)."""
+    found = 0.0
+    for cost, fitting in sorted(places):
+        taken = min(count, max(0.0, fitting))
+        found += taken * cost
+        count -= taken
+    return found
 
 
 class Division:
@@ -101,16 +132,29 @@ class Division:
     def best(self, bound: float = inf) -> Candidate | None:
         """The fastest division that fits and takes less than `bound` seconds; `None` where none does."""
         parts = len(self._order)
-        if parts > self._count or self._costs.least(self._order) >= bound:
+        if parts > self._count or not self._has_room() or self.least() >= bound:
             return None
         if comb(self._count - 1, parts - 1) <= FEW:
             sizes = min(_compositions(self._count, parts), key=self._score)
         else:
-            sizes = min((self._climbed(seed) for seed in self._seeds()), key=self._score)
+            sizes = self._climbed(min(self._seeds(), key=self._score))
         missing, seconds = self._score(sizes)
         return _Placing(self._filler, self._costs, self._order, self._gpus).candidate(sizes) if (
             not missing and seconds < bound
         ) else None  # fmt: skip
+
+    def least(self) -> float:
+        """Seconds that no division of this order can beat."""
+        return self._costs.least(self._order, self._filler)
+
+    def _has_room(self) -> bool:
+        """Whether all bytes are no more than all room, wherever they go."""
+        filler = self._filler
+        devices = {*self._order, *self._costs.owners}
+        pools = {filler.budgets.pool_of[device_id] for device_id in devices}
+        room = sum(filler.budgets.pool[pool] for pool in pools)
+        needed = filler.layers.resident_sums[-1] + filler.layers.expert_sums[-1] + filler.kv_sums[-1]
+        return needed <= min(room, sum(filler.budgets.device[device_id] for device_id in devices))
 
     def _seeds(self) -> Iterator[Sizes]:
         """Shares by room, and the fastest device as full as it gets with the others in turn."""
@@ -161,7 +205,7 @@ class _Placing:
         self.left = dict(filler.budgets.device)
         self.pools = dict(filler.budgets.pool)
         self.missing = 0.0
-        fixed = costs.table.fixed(0, order[-1], costs.parameters)
+        fixed = costs.table.fixed(order[-1], costs.parameters)
         self.turn, self.answer = fixed.turn, fixed.answer
         self.homes: list[Home] = []
         self.opened = set(order)
