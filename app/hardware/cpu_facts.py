@@ -36,10 +36,11 @@ def cpu_facts(said: CpuWords, ram_bytes: int | None) -> tuple[Cpu | None, str]:
             return None, ""
         threads = _ASSUMED_THREADS * sockets
         assumed = f"{threads} CPUs are assumed of {_name(said)}"
-    types = _core_types(model, sockets, threads) if model is not None and said.share == 1.0 else ()
+    types = _core_types(model, sockets, threads) if model is not None and said.share == 1.0 and not said.virtual else ()
     cpu = Cpu(
         model=_name(said),
         vendor=_VENDOR_IDS.get(model.vendor, model.vendor) if model is not None else "",
+        hypervisor="unknown" if said.virtual else None,
         architecture="aarch64" if model is not None and model.isa[:1] == ("asimd",) else "x86_64",
         sockets=sockets,
         physical_cores=cores,
@@ -155,8 +156,10 @@ def _name(said: CpuWords) -> str:
 
 
 def _cores(said: CpuWords) -> int | None:
-    """Physical cores of all sockets."""
+    """Physical cores of all sockets; of virtual CPUs two are taken for the threads of one."""
     model = said.model
+    if said.virtual and said.threads is not None:
+        return -(-said.threads // 2)
     if model is None or model.cores is None:
         if said.cores is None:
             return None
@@ -166,7 +169,7 @@ def _cores(said: CpuWords) -> int | None:
 
 def _threads(said: CpuWords, cores: int | None) -> int | None:
     model = said.model
-    if model is None or model.threads is None:
+    if model is None or model.threads is None or said.virtual:
         return said.threads
     return max(cores or 1, round(model.threads * said.sockets * said.share))
 

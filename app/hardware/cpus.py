@@ -61,6 +61,8 @@ class CpuWords:
     cores: int | None = None
     """As stated: of all, or of one."""
     threads: int | None = None
+    virtual: bool = False
+    """Whether `threads` are virtual CPUs: a part of such a processor."""
     channels: int | None = None
     """Memory channels, as stated."""
     mts: int | None = None
@@ -101,6 +103,7 @@ def read_cpu(text: str) -> CpuWords:
         share=next((share for word, share in _SHARES.items() if word in w.words(plain)), 1.0),
         cores=stated,
         threads=int(threads[1]) if threads else None,
+        virtual=bool(threads) and "vcpu" in plain.lower(),
         channels=int(channels[1]) if channels else None,
         mts=int(speed[1] or speed[2]) if speed else None,
         nearest=() if model is not None else nearest_cpus(text),

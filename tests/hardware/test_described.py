@@ -175,6 +175,13 @@ def test_kinds_of_cores_and_threads() -> None:
     assert "amx_int8" in two.isa
 
 
+def test_virtual_cpus_are_a_part_of_a_processor() -> None:
+    cpu = described_machine(cpu="12 vCPU AMD EPYC 9654").machine.cpu
+    assert cpu is not None
+    assert (cpu.physical_cores, cpu.logical_cpus, cpu.hypervisor) == (6, 12, "unknown")
+    assert "avx512_vnni" in cpu.isa
+
+
 def test_nothing_said_is_nothing_known() -> None:
     described = described_machine()
     assert described.machine.cpu is None
