@@ -36,6 +36,7 @@ _GLUED = re.compile(r"\b(ryzen|epyc|xeon|threadripper|ultra|gold|silver|platinum
 _KINDS = re.compile(r"(\d+)\s*p\s*\+\s*(\d+)\s*e(?:\s*\+\s*(\d+)\s*lp?e?)?", re.IGNORECASE)
 _CORES = re.compile(r"(?<![\w.])(\d{1,3})\s*-?\s*(?:physical\s+)?(?:cores?\b|c(?=[\s/),]|$))", re.IGNORECASE)
 _COUNTED_CORES = re.compile(r"\b\w+[\s-]cores?\b|(?<![\w.])\d{1,3}c(?=[\s/),]|$)", re.IGNORECASE)
+_LEADING_CORES = re.compile(r"\s*\w+[\s-]*cores?\b", re.IGNORECASE)
 _THREADS = re.compile(r"(?<![\w.])(\d{1,3})\s*-?\s*(?:threads?\b|v?cpus?\b|t\b)", re.IGNORECASE)
 _CHANNELS = re.compile(r"(?<![\w.])(\d{1,2})\s*-?\s*(?:ch\b|channels?\b)", re.IGNORECASE)
 _SPEED = re.compile(r"ddr\d\w*[\s-]+(\d{4,5})|(\d{4,5})\s*mt/?s", re.IGNORECASE)
@@ -91,7 +92,7 @@ def read_cpu(text: str) -> CpuWords:
     speed, channels = _SPEED.search(plain), _CHANNELS.search(plain)
     stated = sum(int(part) for part in kinds.groups() if part) if kinds else int(cores[1]) if cores else None
     name = plain
-    if _cores_lead(plain):
+    if _LEADING_CORES.match(plain):
         stated = stated or w.leading_number(plain)
     elif leading and leading <= 8:
         name, count = rest, count or leading
@@ -108,11 +109,6 @@ def read_cpu(text: str) -> CpuWords:
         mts=int(speed[1] or speed[2]) if speed else None,
         nearest=() if model is not None else nearest_cpus(text),
     )
-
-
-def _cores_lead(text: str) -> bool:
-    """Whether a text begins with how many cores there are: `quad-core`, `8-core Ryzen`."""
-    return re.match(r"\s*\w+[\s-]*cores?\b", text, re.IGNORECASE) is not None
 
 
 def find_cpu(text: str) -> CpuModel | None:
