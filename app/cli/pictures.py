@@ -135,7 +135,8 @@ def time_bars(prediction: Prediction, width: int) -> list[Line]:
     drawn = []
     for term in prediction.terms:
         share = bar([(term.value, "█", "cyan")], largest, room, free=" ")
-        figures = f"{term.value:8.2f} ms {100 * term.value / total:4.0f} %"
+        percent = 100 * term.value / total
+        figures = f"{term.value:8.2f} ms {f'{percent:.0f}' if percent >= 0.5 else '<1':>4} %"
         drawn.append(((f"{INDENT}{term.name[:MAX_LABEL]:<{column}}", ""), *share, (figures, "")))
     return drawn
 

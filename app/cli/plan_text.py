@@ -94,6 +94,8 @@ def answer_lines(report: PlanReport, width: int) -> list[Line]:
         lines.append((*lead, (value, "green"), (first[-1][0][len(value) :], "")) if strong else first)
         lines += more
     sure = f"{_KNOWN[plan.decode.basis]}; nine of ten measurements lie in the ranges"
+    if plan.decode.basis == "estimated" and report.request.capture is None:
+        sure += "; `moetune check --measure` measures the RAM"
     return [*lines, *wrapped(sure, width, first=line(f"{INDENT}{'':<11}"), style="dim")]
 
 

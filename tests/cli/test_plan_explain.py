@@ -55,7 +55,7 @@ def test_it_says_where_each_number_of_a_term_comes_from(plan: Plan) -> None:
     assert "of 128 of the" in text, "how many experts"
     assert "GB/s, the memory of CPU (from the driver)" in text, "how fast, and how that is known"
     assert "(90 %:" in text, "the constant's range"
-    assert "fit-2026" in text, "and its source"
+    assert "2026-11" in text, "and its source"
 
 
 def derivations(report: Any) -> Iterator[Any]:  # noqa: ANN401  # JSON

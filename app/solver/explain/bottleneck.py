@@ -76,7 +76,7 @@ def _resource(machine: Machine, kind: str, device_id: str) -> str:
     if kind == "launches":
         return f"{'barriers' if device.kind == 'cpu' else 'launches'} on {device.label}"
     return {
-        "cores": f"the cores of {device.label}",
+        "cores": "the CPU's cores" if device.kind == "cpu" else f"the cores of {device.label}",
         "crossings": f"crossings to {device.label}",
         "link": f"the link of {device.label}",
         "network": f"the network to {device.label}",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.solver.coefficients import Coefficient
-from app.solver.compute import copy_gbps, cpu_tflops, gpu_tflops, link_gbps
+from app.solver.compute import copy_gbps, gpu_tflops, host_tflops, link_gbps, rated_tflops
 from app.solver.constants import RPC_BANDWIDTH_GBPS
 from app.solver.decode import read_bandwidth
 from app.solver.plan import Parameters, Placement
@@ -61,7 +62,7 @@ def rate_of(setting: Setting, cost: Cost) -> Rate:
     if constant.unit.startswith("layers"):
         return _layers(setting, cost, constant)
     quantity = f"{cost.quantity:.3g} {constant.unit}"
-    return Rate(f"{quantity} at {time_text(constant.value)}: {constant.why}", constant.basis, "", "", quantity)
+    return Rate(f"{quantity}, {time_text(constant.value)} each: {constant.why}", constant.basis, "", "", quantity)
 
 
 def _share(rate: float, constant: Coefficient) -> str:
@@ -111,19 +112,21 @@ def _networked(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
 
 def _multiplied(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
     device = setting.scene.machine.device(cost.device)
-    tflops, basis = gpu_tflops(device)
+    tflops, basis = rated_tflops(setting.scene, setting.parameters, device, cost.part)
     amount = f"{cost.quantity * tflops:.3g} GFLOP"
-    return _at(amount, tflops, "TFLOPS", f"FP16 of {device.label}", basis, constant, f"on {device.label}")
+    plain = math.isclose(tflops, gpu_tflops(device)[0])
+    whose = f"FP16 of {device.label}" if plain else f"{device.label} with products of this kind"
+    return _at(amount, tflops, "TFLOPS", whose, basis, constant, f"on {device.label}")
 
 
 def _threads(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
-    tflops = cpu_tflops(setting.scene.machine.cpu, setting.parameters, setting.scene.engine)
+    tflops = host_tflops(setting.scene, setting.parameters, experts=cost.part == "experts")
     amount = f"{cost.quantity * tflops:.3g} GFLOP"
     return _at(amount, tflops, "TFLOPS", "the threads together", "table", constant, "by the CPU's threads")
 
 
 def _per_thread(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
-    amount = f"{cost.quantity:.3g} GFLOP for each thread"
+    amount = f"{cost.quantity:.3g} MFLOP for each thread"
     return Rate(f"{amount} at {1 / constant.value:.3g} GFLOPS", constant.basis, amount, "", amount)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.solver.decode import read_bandwidth
 from app.solver.explain.derivation import Derivation
 from app.solver.explain.rates import Rate, Setting, rate_of, time_text
 from app.solver.model import ModelShape
@@ -9,6 +10,9 @@ from app.solver.plan import Plan, Prediction, Term
 from app.solver.prediction import placement_class
 from app.solver.scene import Cost, Scene
 from app.units import bytes_text, rate_text
+
+TOLD = 0.002
+"""Bytes are said to be certain weights where they are so to this share."""
 
 
 def speed_derivations(scene: Scene, plan: Plan) -> tuple[Derivation, ...]:
@@ -99,36 +103,43 @@ def _part(scene: Scene, plan: Plan, speed: str, term: Term, prediction: Predicti
 
 
 def _amount(scene: Scene, plan: Plan, speed: str, term: Term, rate: Rate, prediction: Prediction) -> list[str]:
-    """What the bytes or operations of a term are."""
-    shape, placement = scene.shape, plan.placement
+    """What the bytes or operations of a term are, where they are bytes that can be told."""
+    if not rate.amount:
+        return []
     constant = scene.coefficients.values[term.coefficient]
-    if constant.unit != "ms at peak bandwidth" and term.part != "streaming":
-        return [rate.amount] if rate.amount else []
-    once = "" if speed == "decode" else f", once for every {prediction.batch} tokens"
-    if term.part == "attention":
-        layers = len(placement.attention_layers(term.device))
-        what = "attention, norms, router, shared experts and dense networks"
-        return [f"{rate.amount}: {what} of {layers} layers{once}"]
-    if term.part in ("experts", "streaming"):
-        return [f"{rate.amount}: {_experts(shape, plan, speed, term, prediction)}{once}"]
-    if term.part == "head":
-        return [f"{rate.amount}: the output matrix, {shape.vocabulary} rows of {shape.d_model}, and the last norm"]
-    if term.part == "kv" and speed == "decode":
-        return [f"{rate.amount}: {_cache(shape, plan, term.device, prediction)}"]
-    return [f"{rate.amount}{once}"]
-
-
-def _experts(shape: ModelShape, plan: Plan, speed: str, term: Term, prediction: Prediction) -> str:
-    owned = [i for i in plan.placement.expert_layers(term.device) if shape.layers[i].expert_bytes]
-    size = sum(shape.layers[i].expert_bytes for i in owned)
-    if term.part == "streaming" or not owned:
-        return f"the experts in host memory that a ubatch of {prediction.batch} tokens touches"
     tokens = prediction.batch
-    share = 1 - (1 - shape.expert_used / shape.expert_count) ** tokens if shape.expert_count else 1.0
-    whole = f"{bytes_text(size)} of experts in {len(owned)} layers"
-    if tokens == 1:
-        return f"{shape.expert_used} of {shape.expert_count} of the {whole}"
-    return f"{100 * share:.0f} % of the {whole}: 1 - (1 - {shape.expert_used}/{shape.expert_count})^{tokens}"
+    decoding = speed == "decode"
+    if constant.unit == "ms at peak bandwidth":
+        if term.part == "kv" and decoding:
+            return [f"{rate.amount}: {_cache(scene.shape, plan, term.device, prediction)}"]
+        # A term is of one token; what is read is read once for all tokens of a step or a ubatch.
+        size = term.quantity * read_bandwidth(scene.machine.device(term.device))[0] * 1e6 * tokens
+        words, expected = _read(scene.shape, plan, term, tokens)
+        if expected and abs(size / expected - 1) < TOLD:
+            return [f"{rate.amount}: {words}{'' if decoding else f', once for every {tokens} tokens'}"]
+    if term.part == "streaming":
+        return [f"{rate.amount}: what {tokens} tokens touch of the experts in host memory, once for all of them"]
+    return []
+
+
+def _read(shape: ModelShape, plan: Plan, term: Term, tokens: int) -> tuple[str, float]:
+    """The weights that a term reads, and their bytes."""
+    if term.part == "attention":
+        layers = [shape.layers[i] for i in plan.placement.attention_layers(term.device)]
+        what = "attention, norms, router, shared experts and dense networks"
+        return f"{what} of {len(layers)} layers", sum(layer.resident_bytes for layer in layers)
+    if term.part == "head":
+        return f"the output matrix, {shape.vocabulary} rows of {shape.d_model}, and the last norm", shape.head_bytes
+    if term.part == "experts" and shape.expert_count:
+        owned = [shape.layers[i] for i in plan.placement.expert_layers(term.device)]
+        layers = [layer for layer in owned if layer.expert_bytes]
+        size = sum(layer.expert_bytes for layer in layers)
+        used, count = shape.expert_used, shape.expert_count
+        share = 1 - (1 - used / count) ** tokens
+        whole = f"the {bytes_text(size)} of experts in {len(layers)} layers"
+        some = f"{used} of {count}" if tokens == 1 else f"{100 * share:.0f} %, 1 - (1 - {used}/{count})^{tokens},"
+        return f"{some} of {whole}", size * share
+    return "", 0.0
 
 
 def _cache(shape: ModelShape, plan: Plan, device_id: str, prediction: Prediction) -> str:
