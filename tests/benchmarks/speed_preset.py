@@ -55,10 +55,13 @@ FIXED: dict[str, tuple[float, float, float, str]] = {
 }
 """Constants that rows do not tell: value, low, high, source."""
 
+_LABEL = "fit-2026-11"
+
 _HEAD = """# Constants of the speed model: milliseconds per unit of the quantity that each multiplies.
-# Written by tests/benchmarks/fit.py: robust least squares with priors over {basis} (llama.cpp,
-# ik_llama.cpp, KTransformers), one token of one sequence; `low` to `high` is a bootstrap over hardware groups, 90 %; the source says what share of the
-# prior's spread the rows took away.
+# `fit-2026-11`: written by tests/benchmarks/fit.py, robust least squares with priors over {basis}
+# (published measurements of llama.cpp, ik_llama.cpp and KTransformers, one token of one sequence), with the share of
+# the prior's spread that the rows took away; `low` to `high` is a bootstrap over hardware groups, 90 %.
+# Ranges: measured over predicted, 90 %, of machines that the constants did not see.
 
 [coefficients]
 """
@@ -82,7 +85,7 @@ def preset_text(
     for name, (unit, why) in TEXTS.items():
         if name in fitted:
             value, low, high, told = fitted[name]
-            source = f"fit over {basis}; {told:.0%} told by them".replace("%", " %")
+            source = f"{_LABEL}, {told:.0%} told by rows".replace("%", " %")
         elif name in FIXED:
             value, low, high, source = FIXED[name]
         else:
