@@ -79,9 +79,19 @@ INTEL_SHARE = 0.5
 """What Vulkan reaches on Intel's cards over AMD's, of the rated figure. fit-2026-11, one card: 0.3 to 0.8 on an Arc
 Pro B70."""
 
+BF16_VULKAN_SHARE = 0.4
+"""What Vulkan reaches on AMD's GPUs with dense weights in BF16, for which it has no matrix instructions. fit-2026-11:
+Gemma 4 31B and Ministral 3 14B on Strix Halo, 0.32 and 0.45. BF16 experts are a defect of their own."""
+
 AMDVLK_HEAD = 256
 AMDVLK_WIDE_SHARE = 0.22
 """AMDVLK has no fast attention for heads beyond 256 elements. fit-2026-11: Gemma 4 on Strix Halo."""
+
+CUDA_REFERENCE_TFLOPS = 75.0
+CUDA_EXPONENT = 0.5
+"""Experts' small products and attention gain less on a fast NVIDIA card than its rating says: the square root of it,
+about an RTX 3090 or A6000 (71 and 77 TFLOPS). fit-2026-11: leaving machines out, 0.3 to 0.6 predict best, 1 worst
+(19 instead of 17 % on hybrids, 46 instead of 21 % with all on GPUs)."""
 
 SHARED_LINKS = 0.5
 """Exponent of the number of cards that share the layers (KTransformers), as they share the host's memory and root
@@ -92,13 +102,19 @@ PLAIN_KERNEL_SHARE = 0.3
 
 
 def gpu_family(device: Device, engine: Engine) -> GpuFamily:
-    """The family of matrix kernels: what the engine computes with, else what the maker's own backend is."""
+    """The family of matrix kernels: what the engine computes with, else what the maker's own backend is.
+
+    On NVIDIA's cards Vulkan has the matrix units' own instructions (cooperative matrices 2) and is as fast as CUDA:
+    llama 3B, 20,300 t/s on an RTX 4090 (geerlingguy/ai-benchmarks).
+    """
+    if device.vendor.upper().startswith("NVIDIA"):
+        return "cuda"
     if engine.driver == "amdvlk":
         return "amdvlk"
     if engine.backend in _FAMILIES:
         return _FAMILIES[engine.backend]
     vendor = device.vendor.upper()
-    return "cuda" if vendor.startswith("NVIDIA") else "hip" if vendor.startswith(("AMD", "ADVANCED")) else "vulkan"
+    return "hip" if vendor.startswith(("AMD", "ADVANCED")) else "vulkan"
 
 
 def gpu_tflops(device: Device) -> tuple[float, Basis]:
@@ -122,14 +138,32 @@ class Multiplier(NamedTuple):
 
 def gpu_multiplier(scene: Scene, parameters: Parameters, device: Device, *, experts: bool) -> Multiplier:
     """What multiplies weights of the model on that GPU."""
-    shape, engine = scene.shape, scene.engine
+    shape, family = scene.shape, gpu_family(device, scene.engine)
     rate, cards = gpu_tflops(device)[0], parameters.kt.tensor_parallel if parameters.kt is not None else 1
     if device.vendor.upper().startswith("INTEL"):
         rate *= INTEL_SHARE
-    if experts and (shape.architecture == "gpt-oss" or "MXFP4" in shape.quantization.upper()):
-        rate /= MXFP4_SHARE
-    one_by_one = engine.runtime == "ik_llama.cpp"
-    return Multiplier(gpu_family(device, engine), rate * math.pow(cards, SHARED_LINKS), cards, one_by_one)
+    if experts:
+        rate = _of_small_products(rate, family)
+        if shape.architecture == "gpt-oss" or "MXFP4" in shape.quantization.upper():
+            rate /= MXFP4_SHARE
+    elif family in ("vulkan", "amdvlk") and not shape.is_moe and "BF16" in shape.quantization.upper():
+        rate *= BF16_VULKAN_SHARE
+    one_by_one = scene.engine.runtime == "ik_llama.cpp"
+    return Multiplier(family, rate * math.pow(cards, SHARED_LINKS), cards, one_by_one)
+
+
+def rated_tflops(scene: Scene, parameters: Parameters, device: Device, part: str) -> tuple[float, Basis]:
+    """TFLOP/s of a GPU that a cost's quantity is reckoned with, by the part of the cost, and how it is known."""
+    if part == "kv":
+        return attention_rate(scene, parameters, device)[1], gpu_tflops(device)[1]
+    unit = gpu_multiplier(scene, parameters, device, experts=part == "experts")
+    return unit.tflops, gpu_tflops(device)[1]
+
+
+def _of_small_products(rate: float, family: GpuFamily) -> float:
+    if family != "cuda":
+        return rate
+    return CUDA_REFERENCE_TFLOPS * math.pow(rate / CUDA_REFERENCE_TFLOPS, CUDA_EXPONENT)
 
 
 def host_tflops(scene: Scene, parameters: Parameters, *, experts: bool) -> float:
@@ -140,7 +174,8 @@ def host_tflops(scene: Scene, parameters: Parameters, *, experts: bool) -> float
 
 def attention_rate(scene: Scene, parameters: Parameters, device: Device) -> tuple[GpuFamily, float]:
     """Whose kernels attend to the cache on a GPU, and the TFLOP/s that theirs is a share of."""
-    family, rate = gpu_family(device, scene.engine), gpu_tflops(device)[0]
+    family = gpu_family(device, scene.engine)
+    rate = _of_small_products(gpu_tflops(device)[0], family)
     if family == "amdvlk" and any(layer.key_length > AMDVLK_HEAD for layer in scene.shape.layers):
         rate *= AMDVLK_WIDE_SHARE
     if parameters.kt is not None:

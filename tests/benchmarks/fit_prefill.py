@@ -20,7 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from app.hardware.coefficients import shipped_coefficients
+from app.solver.defects import defects_of
 from app.solver.prefill import prefill_costs
+from app.solver.streaming import OFFLOAD_TOKENS
 from tests.benchmarks.rows import Row, is_drafted, read_rows
 
 Floats = npt.NDArray[np.float64]
@@ -46,11 +48,11 @@ PRIORS: dict[str, tuple[float, float]] = {
     "prefill_tiles_amdvlk": (30.0, 0.7),
     "prefill_expert_calls": (0.03, 0.7),
     "prefill_weights": (1.4, 0.2),
-    "prefill_attention_cuda": (2.0, 0.5),
+    "prefill_attention_cuda": (1.4, 0.35),
     "prefill_attention_hip": (7.0, 0.4),
     "prefill_attention_vulkan": (8.0, 0.5),
     "prefill_attention_amdvlk": (25.0, 0.6),
-    "prefill_wide_cuda": (2.0, 0.5),
+    "prefill_wide_cuda": (1.6, 0.4),
     "prefill_wide_hip": (8.0, 0.5),
     "prefill_wide_vulkan": (8.0, 0.5),
     "prefill_wide_amdvlk": (25.0, 0.6),
@@ -94,7 +96,7 @@ def samples_of(rows: Iterable[Row]) -> list[Sample]:
         assert row.parameters is not None
         assert row.prefill_tps is not None
         costs = prefill_costs(
-            row.scene, row.placement, row.parameters, prompt_tokens=row.prompt_tokens, depth=depth_of(row)
+            row.scene, row.placement, row.parameters, prompt_tokens=row.prompt_tokens, depth=row.prefill_depth
         )
         quantities: defaultdict[str, float] = defaultdict(float)
         for cost in costs:
@@ -108,35 +110,24 @@ def unusable(row: Row) -> str:
     cells = row.cells
     if row.why_not or not row.prefill_tps or row.fit_class != "A" or is_drafted(cells) or row.batch > 1:
         return row.why_not or "no clean prefill"
-    if not cells.get("prompt_tokens"):
-        return "the prompt's length is not stated"
+    if not cells.get("prompt_tokens") and not cells.get("context_depth"):
+        return "neither the prompt's length nor its depth is stated"
     if "ngl=0" in cells["placement"]:
         return "a GPU computes what the placement leaves to the CPU"
-    return defect(row)
-
-
-def defect(row: Row) -> str:
-    """A known defect of the software that the row ran, or empty."""
     assert row.scene is not None
-    engine, quant = row.scene.engine, row.cells.get("quant", "")
-    if engine.backend == "vulkan" and "BF16" in quant:
-        return "BF16 on Vulkan"
-    if row.scene.shape.architecture == "deepseek4":
-        return "DeepSeek V4"
-    if row.scene.engine.backend == "rocm" and engine.built < "2025-09":
-        return "HIP on gfx1151 before its kernels"
-    if row.prompt_tokens < 32:
-        return "a prompt shorter than any"
-    if row.scene.engine.runtime == "llama.cpp" and row.cells.get("fa") == "1" and engine.backend == "cpu":
-        return "flash attention on the CPU"
-    return ""
+    assert row.placement is not None
+    assert row.parameters is not None
+    known = defects_of(row.scene, row.placement, row.parameters)
+    return known[0].id if known else _early(row)
 
 
-def depth_of(row: Row) -> int:
-    """Tokens in the cache before the prompt; a server's row has the prompt's own length as its context."""
-    depth = int(float(row.cells.get("context_depth") or 0))
-    average = depth == row.prompt_tokens and row.prompt_tokens % 256 != 0
-    return 0 if average else depth
+def _early(row: Row) -> str:
+    """Builds of before what they lack came: no defect that a person meets today, and no physics."""
+    assert row.scene is not None
+    engine = row.scene.engine
+    if engine.backend in ("rocm", "vulkan") and engine.built < "2025-09":
+        return "a build of before the kernels for AMD's matrix units and for many experts"
+    return "a prompt of too few tokens" if row.prompt_tokens < OFFLOAD_TOKENS else ""
 
 
 class Fit:
@@ -232,7 +223,7 @@ def main() -> None:
         one = samples[i]
         cells = one.row.cells
         name = f"{cells['backend'][:12]:12} {cells['model'][:24]:24} {cells['quant'][:10]:10}"
-        print(f"{one.row.id} {one.row.machine_key[:30]:30} {name} d{depth_of(one.row)} x{machine[i]:.2f}")
+        print(f"{one.row.id} {one.row.machine_key[:30]:30} {name} d{one.row.prefill_depth} x{machine[i]:.2f}")
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ def _outcome(row: Row, measured: float | None, *, decode: bool) -> Outcome:
     why = row.why_not
     if decode and is_drafted(row.cells):
         why = why or "tokens were drafted"
+    if not decode and not row.cells.get("prompt_tokens") and not row.cells.get("context_depth"):
+        why = why or "neither the prompt's length nor its depth is stated"
     if not why:
         try:
             return _predicted(row, measured or 0.0, decode=decode)
