@@ -48,6 +48,11 @@ def decimal_bytes(size: float) -> str:
     return f"{value:.0f} {unit}" if value >= 999.5 or scale == 1 else f"{value:.3g} {unit}"
 
 
+def counted(count: float, thing: str) -> str:
+    """`1 layer`, `36 layers`."""
+    return f"{count:.3g} {thing}{'s' if count != 1 else ''}"
+
+
 def time_text(ms: float) -> str:
     """`85 µs`, `2.4 ms`."""
     return f"{ms * 1000:.3g} µs" if ms < 1 else f"{ms:.3g} ms"
@@ -148,7 +153,7 @@ def _layers(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
 def _counted(count: float, thing: str, times: str, cost: Cost, constant: Coefficient) -> Rate:
     """So many things at so much each; of a prompt, the share of them that falls to one token."""
     each = cost.quantity * constant.value / count
-    amount = f"{count:.3g} {thing}{'s' if count != 1 else ''}"
+    amount = counted(count, thing)
     text = f"{amount}, {time_text(each)} each: {constant.why}"
     return Rate(text, constant.basis, "", "", f"{amount}{times}")
 

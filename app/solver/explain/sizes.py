@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from app.solver import memory
 from app.solver.explain.derivation import Derivation
 from app.solver.explain.pools import PoolUse, pool_uses
+from app.solver.explain.rates import counted
 from app.solver.explain.terms import worst_basis
 from app.solver.model import KvType, LayerShape
 from app.solver.plan import DeviceMemory, Plan
@@ -74,7 +75,7 @@ def _weights(scene: Scene, plan: Plan, held: DeviceMemory) -> Derivation:
     attending = [shape.layers[i] for i in placement.attention_layers(held.device_id)]
     owned = [shape.layers[i] for i in placement.expert_layers(held.device_id) if shape.layers[i].expert_bytes]
     parts = [(name, sum(size(layer) for layer in attending)) for name, size in _CLASSES]
-    parts.append((f"routed experts of {len(owned)} layers", sum(layer.expert_bytes for layer in owned)))
+    parts.append((f"routed experts of {counted(len(owned), 'layer')}", sum(layer.expert_bytes for layer in owned)))
     if placement.head == held.device_id:
         parts.append(("output head", memory.head_bytes(shape, held.device_id)))
     if held.device_id == memory.HOST:
@@ -98,9 +99,9 @@ def _cache(scene: Scene, plan: Plan, held: DeviceMemory) -> Derivation:
         one = memory.layer_kv_bytes(group[0], shape.window, parameters)
         equation.append(f"{len(group)} {what} x {bytes_text(one)}")
         reasons.append(_row(group[0], kind, shape.window, cells, plan))
-    reasons.append(
-        f"a cached element takes {_bytes_of(type_k)} as key ({type_k}), {_bytes_of(type_v)} as value ({type_v})"
-    )
+    values = any(layer.value_length for layer in layers)
+    value = f", {_bytes_of(type_v)} as value ({type_v})" if values else ""
+    reasons.append(f"a cached element takes {_bytes_of(type_k)} as key ({type_k}){value}")
     if parameters.context // parameters.parallel != cells:
         reasons.append(f"{parameters.context // parameters.parallel} tokens are padded to {cells}, in steps of 256")
     name = f"kv on {scene.machine.device(held.device_id).label}"
@@ -120,7 +121,7 @@ def _row(layer: LayerShape, kind: str, window: int, cells: int, plan: Plan) -> s
         of = f"{cells} cells"
     value = f" + {layer.value_length} value" if layer.value_length else ""
     index = f" + {layer.index_length} of an index" if layer.index_length else ""
-    heads = f"{layer.kv_heads} heads x ({layer.key_length} key{value})"
+    heads = f"{counted(layer.kv_heads, 'head')} x ({layer.key_length} key{value})"
     return f"a {'sliding-window ' if kind == 'swa' else ''}layer: {of}{sequences} x {heads}{index}"
 
 

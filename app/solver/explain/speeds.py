@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.solver.decode import read_bandwidth
 from app.solver.explain.derivation import Derivation
-from app.solver.explain.rates import Rate, Setting, rate_of, time_text
+from app.solver.explain.rates import Rate, Setting, counted, rate_of, time_text
 from app.solver.model import ModelShape
 from app.solver.plan import Plan, Prediction, Term
 from app.solver.prediction import placement_class
@@ -111,7 +111,7 @@ def _amount(scene: Scene, plan: Plan, speed: str, term: Term, rate: Rate, predic
     decoding = speed == "decode"
     if constant.unit == "ms at peak bandwidth":
         if term.part == "kv" and decoding:
-            return [f"{rate.amount}: {_cache(scene.shape, plan, term.device, prediction)}"]
+            return [f"{rate.amount}: {_cache(scene.shape, plan, term, prediction)}"]
         # A term is of one token; what is read is read once for all tokens of a step or a ubatch.
         size = term.quantity * read_bandwidth(scene.machine.device(term.device))[0] * 1e6 * tokens
         words, expected = _read(scene.shape, plan, term, tokens)
@@ -127,7 +127,7 @@ def _read(shape: ModelShape, plan: Plan, term: Term, tokens: int) -> tuple[str, 
     if term.part == "attention":
         layers = [shape.layers[i] for i in plan.placement.attention_layers(term.device)]
         what = "attention, norms, router, shared experts and dense networks"
-        return f"{what} of {len(layers)} layers", sum(layer.resident_bytes for layer in layers)
+        return f"{what} of {counted(len(layers), 'layer')}", sum(layer.resident_bytes for layer in layers)
     if term.part == "head":
         return f"the output matrix, {shape.vocabulary} rows of {shape.d_model}, and the last norm", shape.head_bytes
     if term.part == "experts" and shape.expert_count:
@@ -136,20 +136,22 @@ def _read(shape: ModelShape, plan: Plan, term: Term, tokens: int) -> tuple[str, 
         size = sum(layer.expert_bytes for layer in layers)
         used, count = shape.expert_used, shape.expert_count
         share = 1 - (1 - used / count) ** tokens
-        whole = f"the {bytes_text(size)} of experts in {len(layers)} layers"
+        whole = f"the {bytes_text(size)} of experts in {counted(len(layers), 'layer')}"
         some = f"{used} of {count}" if tokens == 1 else f"{100 * share:.0f} %, 1 - (1 - {used}/{count})^{tokens},"
         return f"{some} of {whole}", size * share
     return "", 0.0
 
 
-def _cache(shape: ModelShape, plan: Plan, device_id: str, prediction: Prediction) -> str:
-    layers = [shape.layers[i] for i in plan.placement.attention_layers(device_id)]
+def _cache(shape: ModelShape, plan: Plan, term: Term, prediction: Prediction) -> str:
+    """What of the cache a token reads: rows of tokens, or states of fixed size, which have costs of their own."""
+    layers = [shape.layers[i] for i in plan.placement.attention_layers(term.device)]
     counts = {kind: sum(1 for layer in layers if layer.kind == kind) for kind in ("full", "swa", "recurrent")}
+    depth = prediction.at_context
+    if counts["recurrent"] and not term.coefficient.startswith("kv"):
+        return f"{counted(counts['recurrent'], 'layer')} read and write a state of fixed size"
     words = []
     if counts["full"]:
-        words.append(f"{counts['full']} layers read all {prediction.at_context} tokens")
+        words.append(f"{counted(counts['full'], 'layer')} read all {depth} tokens")
     if counts["swa"]:
-        words.append(f"{counts['swa']} the last {min(prediction.at_context, shape.window or prediction.at_context)}")
-    if counts["recurrent"]:
-        words.append(f"{counts['recurrent']} read and write a state of fixed size")
-    return ", ".join(words) + f" ({plan.parameters.kv_type_k})"
+        words.append(f"{counted(counts['swa'], 'layer')} the last {min(depth, shape.window or depth)}")
+    return f"{', '.join(words)} ({plan.parameters.kv_type_k})"
