@@ -20,6 +20,7 @@ from app.runtimes.llama_bench import bench_of
 from app.runtimes.llama_command import endpoint_of
 from app.runtimes.registry import find_engines, machine_with_remotes
 from app.solver.coefficients import Coefficient
+from app.solver.model import ModelShape
 from app.solver.ram import with_ram_bandwidth
 from app.solver.scene import Engine as SpeedEngine
 from app.tuner import conditions as conditions_form
@@ -97,14 +98,13 @@ def calibrate(
         UsageError, ModelError: a device or a model that is not there.
     """
     machine = known_machine()
+    engine = find_engine(request, machine)
+    bench, devices, subject = bench_of(engine), _devices(request, engine), _subject(request)
     if not request.force:
         require_quiet(machine)
     ram = measure(machine)
-    machine = known_machine()  # with the bandwidth just measured
-    engine = find_engine(request, machine)
-    machine = with_ram_bandwidth(machine_with_remotes(machine, engine))
-    bench = bench_of(engine)
-    programme = _programme(request, machine, engine)
+    machine = with_ram_bandwidth(machine_with_remotes(known_machine(), engine))  # with what was just measured
+    programme = _programme(request, machine, devices, subject)
     round_trips = _round_trips(machine, engine)
     limit_s = request.limit_s or programme.effort.limit_s
     calibration = calibration_store.begin_calibration(
@@ -190,23 +190,35 @@ def find_engine(request: MeasuringRequest, machine: Machine) -> Engine:
     return choose_engine(find_engines(request.rpc, machine), asked, machine)
 
 
-def _programme(request: MeasuringRequest, machine: Machine, engine: Engine) -> Programme:
-    model, file, shape = FOUR_BIT, None, None
-    if request.model is not None:
-        if is_described(request.model) and not Path(request.model).exists():
-            model = request.model
-        else:
-            file, shape = Path(request.model), find_model(request.model)
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What to measure first: slices of a described model, or a file as it is."""
+
+    model: str = FOUR_BIT
+    file: Path | None = None
+    shape: ModelShape | None = None
+
+
+def _subject(request: MeasuringRequest) -> _Subject:
+    if request.model is None:
+        return _Subject()
+    if is_described(request.model) and not Path(request.model).exists():
+        find_spec(request.model)  # a quantization that is none is refused before anything is measured
+        return _Subject(request.model)
+    return _Subject(file=Path(request.model), shape=find_model(request.model))
+
+
+def _programme(request: MeasuringRequest, machine: Machine, devices: tuple[str, ...], subject: _Subject) -> Programme:
     return Programme(
         machine=machine,
         engine=SpeedEngine(),
         coefficients=shipped_coefficients(),
-        devices=_devices(request, engine),
+        devices=devices,
         effort=FULL if request.full else QUICK,
         threads=threads_of(machine),
-        model=model,
-        file=file,
-        file_shape=shape,
+        model=subject.model,
+        file=subject.file,
+        file_shape=subject.shape,
     )
 
 

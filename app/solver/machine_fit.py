@@ -32,6 +32,8 @@ LEAST_SPREAD, MOST_SPREAD = 0.15, 0.5
 NINETY_PERCENT = 1.645
 """Standard deviations on either side that hold 90 %."""
 STEPS = 24
+SETTLED = 1e-4
+"""A step of the logarithms that changes nothing any more."""
 ROBUST_FROM = 4
 """Trials from which one that is unlike the others counts for less: a misjudged kernel must not bend all constants."""
 OUTLYING = 2.0
@@ -131,6 +133,8 @@ class MachineFit:
             self.covariance = inverse(normal)
             step = product(self.covariance, right)
             self.unknowns = [x + max(-1.0, min(1.0, dx)) for x, dx in zip(self.unknowns, step, strict=True)]
+            if max(map(abs, step)) < SETTLED:
+                break
 
     def _robust(self, misses: Sequence[float]) -> list[float]:
         """The trials' weights, less for those far from what the others say."""

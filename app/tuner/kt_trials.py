@@ -40,7 +40,7 @@ def time_kernels(spec: ModelSpec, threads: int, *, limit_s: float = LIMIT_S) -> 
                     f"{name}: {what}",
                     layer_shape(layer),
                     Placement.on("cpu", ("cpu",)),
-                    _parameters(layer, row.tokens),
+                    layer_parameters(layer, row.tokens),
                     row.phase,
                     row.tokens,
                     0,
@@ -64,7 +64,8 @@ def layer_shape(layer: KtLayer) -> ModelShape:
     )  # fmt: skip
 
 
-def _parameters(layer: KtLayer, tokens: int) -> Parameters:
+def layer_parameters(layer: KtLayer, tokens: int) -> Parameters:
+    """How that layer is computed."""
     kt = KtParameters(layer.method, layer.threads, pools=1, resident_experts=0, chunked_prefill=max(tokens, PROMPT))
     return Parameters(
         context=4096, parallel=1, ubatch=PROMPT, batch=PROMPT, kv_type_k="f16", kv_type_v="f16", flash_attention=True,

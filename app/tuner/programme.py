@@ -28,6 +28,8 @@ REPETITIONS = 5
 """The first one is thrown away."""
 FOUR_BIT, OTHER, DENSE, CACHE = "gpt-oss-20b", "qwen3-30b-a3b:Q4_K_M", "qwen3-4b:Q8_0", "qwen3-0.6b:Q8_0"
 """MXFP4 experts, Q8_0 rest; Q4_K experts and narrow layers; Q8_0; so small that its cache outweighs it."""
+CROSSING, CROSSINGS = "demo", 8
+"""Experts so small that the way to them outweighs them, and how many layers of them."""
 VOCABULARY = 8192
 """Keeps the head from hiding the layers."""
 GENERATED = (64, 32, 16, 8)
@@ -106,7 +108,8 @@ class Programme:
         few, many = self._pair_of(self.model)
         other_few, other = self._pair_of(OTHER)
         dense, cache = (self._sliced(name, 4) for name in (DENSE, CACHE))
-        first = [subject for subject in (few, many) if subject]
+        crossing = self._sliced(CROSSING, CROSSINGS)
+        first = (few, many)
         found: list[Step | None] = []
         if self.file is not None and self.file_shape is not None:
             own = Subject(self.file, self.file_shape, self.file.name)
@@ -116,16 +119,16 @@ class Programme:
         for subject in first:
             if subject.shape.is_moe:
                 found += [self._decode(subject, place) for place in self._apart(subject.shape)]
+        found += [self._decode(crossing, place) for place in self._apart(crossing.shape)]
         found += [self._deep(cache, place, "f16") for place in self._alone(cache.shape)]
         found += [self._decode(other, place, prompt=True) for place in self._alone(other.shape)]
         found += [self._deep(cache, place, "q8_0") for place in self._alone(cache.shape)]
         found += [self._decode(dense, place, prompt=True) for place in self._alone(dense.shape)]
         found += [self._copied(many, place, size) for place in self._apart(many.shape) for size in (512, LARGER_UBATCH)]
         if self.effort.everything:
-            found += [
-                self._decode(other_few, place) for place in (*self._alone(other.shape), *self._apart(other.shape))
-            ]
-            found += [self._decode(other, place) for place in self._apart(other.shape)]
+            found += [self._decode(other_few, place) for place in self._alone(other_few.shape)]
+            for subject in (other_few, other):
+                found += [self._decode(subject, place) for place in self._apart(subject.shape)]
         return tuple(step for step in found if step is not None)
 
     def _pair_of(self, model: str) -> tuple[Subject, Subject]:

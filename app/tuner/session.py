@@ -49,7 +49,7 @@ def measure(
     limit_s: float,
     on_writing: Callable[[int, int], None] | None = None,
 ) -> Iterator[Event]:
-    """Run the steps, in their order, until the time is over.
+    """Run the steps, in their order; none begins that would not end in time by what is predicted of it.
 
     A step that fails is skipped with its reason: what others tell still holds.
     """
@@ -69,8 +69,7 @@ def measure(
             request = BenchRequest(
                 path, step.placement, step.parameters, step.prompts, step.generated, step.depths, REPETITIONS
             )
-            step_limit_s = min(left_s, STEP_LIMIT_FACTOR * step.expected_s + STEP_LIMIT_S)
-            for row in bench.run(request, limit_s=step_limit_s):
+            for row in bench.run(request, limit_s=STEP_LIMIT_FACTOR * step.expected_s + STEP_LIMIT_S):
                 yield measurement_of(step, shape, row)
         except MoetuneError as error:
             yield Skipped(step.name, error.message)
@@ -79,7 +78,7 @@ def measure(
 def measurement_of(step: Step, shape: ModelShape, row: BenchRow) -> Measurement:
     """A row of the bench with all that is needed to predict it."""
     at = f" at {count_text(row.depth)}" if row.depth else ""
-    what = f"prompt of {row.tokens}" if row.phase == "prefill" else f"decode{at}"
+    what = (f"prompt of {row.tokens}" if row.phase == "prefill" else "decode") + at
     samples = row.samples_ms[1:] or row.samples_ms
     return Measurement(
         f"{step.name}: {what}", shape, step.placement, step.parameters, row.phase, row.tokens, row.depth, samples
