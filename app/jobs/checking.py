@@ -59,26 +59,24 @@ def open_host(capture: str | None = None) -> Host:
 
 
 def known_machine(capture: str | None = None) -> Machine:
-    """Detect the machine, add what tables know of its GPUs, and put in what was measured on it before.
-
-    A captured machine is as it was captured: nothing that was measured here is of it.
+    """Detect the machine and add the figures that no probe gives.
 
     Raises:
         UsageError: the capture cannot be read.
     """
-    machine = detect(open_host(capture))
+    return with_figures(detect(open_host(capture)), live=capture is None)
+
+
+def with_figures(machine: Machine, *, live: bool = True) -> Machine:
+    """The machine with what tables know of its GPUs, and with what was measured on it before.
+
+    A captured machine (`live` is false) is as it was captured: nothing that was measured here is of it.
+    """
     if any(device.kind in ("igpu", "dgpu") for device in machine.devices):
         from app.hardware.known import with_known_figures  # a table of 362 GPUs: 4 ms
 
         machine = with_known_figures(machine)
-    return with_measurements(machine, live=capture is None)
-
-
-def with_measurements(machine: Machine, *, live: bool = True) -> Machine:
-    """The machine with its stored measurements in place of estimates; as it is, for a recording of another one."""
-    if not live:
-        return machine
-    found = store.latest_measurement(machine_key(machine), READ_BANDWIDTH)
+    found = store.latest_measurement(machine_key(machine), READ_BANDWIDTH) if live else None
     if found is None:
         return machine
     devices = tuple(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.jobs.checking import READ_BANDWIDTH, known_machine, machine_key, measure, with_measurements
+from app.jobs.checking import READ_BANDWIDTH, known_machine, machine_key, measure, with_figures
 from app.jobs.planning import PlannedRun, PlanRequest, make_plan
 from app.jobs.running import RunReport, ask, launch, remember
 from app.paths import data_dir, made
@@ -58,7 +58,7 @@ def plan_demo(path: Path, narrate: Callable[[str], None]) -> PlannedRun:
     if store.latest_measurement(machine_key(machine), READ_BANDWIDTH) is None:
         narrate("measuring the RAM's read bandwidth (1 s, once)")
         measure(machine)
-        machine = with_measurements(machine)
+        machine = with_figures(machine)
     work = Workload(context=DEMO_CONTEXT, prompt_tokens=128, output_tokens=DEMO_TOKENS)
     return make_plan(PlanRequest(model=str(path), workload=work, port=0), machine)
 

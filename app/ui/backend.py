@@ -57,9 +57,9 @@ class Backend:
 
     def measured(self, machine: Machine) -> Machine:
         """The machine with what was measured on it before in place of estimates. Blocks: it reads the store."""
-        from app.jobs.checking import with_measurements
+        from app.jobs.checking import with_figures
 
-        return with_measurements(machine, live=self.capture is None)
+        return with_figures(machine, live=self.capture is None)
 
     def judge(self, machine: Machine) -> tuple[Finding, ...]:
         """What is right and wrong with the machine, most costly first."""
