@@ -8,6 +8,7 @@ from app.cli.spans import Line, line, wrapped
 from app.jobs.explaining import PlanReport, command_words
 from app.solver.explain.bottleneck import Move
 from app.solver.explain.questions import choice_text
+from app.solver.objectives import reported
 from app.solver.plan import Plan, Prediction
 from app.units import bytes_text, count_text, rate_text
 from detectors.facts import Basis
@@ -80,7 +81,7 @@ def answer_lines(report: PlanReport, width: int) -> list[Line]:
     if plan.prefill is not None:
         rows.append(("Prefill", _speed(plan.prefill), f"for a prompt of {count_text(plan.prefill.at_context)} tokens"))
     if plan.turn_s is not None:
-        rows.append(("Turn", f"{plan.turn_s:.1f} s", f"{work.prompt_tokens} tokens in, {work.output_tokens} out"))
+        rows.append(("Turn", f"{plan.turn_s:.1f} s", _turn_words(plan)))
     rows += [
         ("Context", f"{count_text(work.context)}{users}", f"{plan.parameters.kv_type_k} KV cache{trained}"),
         ("Engine", f"{report.engine.runtime} {report.engine.version}", ""),
@@ -97,6 +98,14 @@ def answer_lines(report: PlanReport, width: int) -> list[Line]:
     if plan.decode.basis == "estimated" and report.request.capture is None:
         sure += "; `moetune check --measure` measures the RAM"
     return [*lines, *wrapped(sure, width, first=line(f"{INDENT}{'':<11}"), style="dim")]
+
+
+def _turn_words(plan: Plan) -> str:
+    timed = reported(plan.workload)
+    if not timed.prompt_tokens:
+        return f"{timed.output_tokens} tokens out, at the end of a full context"
+    users = f" for each of {timed.batch} users" if timed.batch > 1 else ""
+    return f"{timed.prompt_tokens} tokens in, {timed.output_tokens} out{users}"
 
 
 def _speed(prediction: Prediction) -> str:

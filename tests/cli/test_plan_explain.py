@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -82,6 +83,20 @@ def milliseconds(equation: str) -> float:
         number = float(match[1]) * (UNITS.get(match[2], 1.0) if rated else 1.0)
         value = value * number if operator == "x" else value / number
     return value
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("--parallel", "4", "--objective", "throughput"), ("--objective", "context"), ("--prompt-tokens", "4K")],
+)
+def test_the_turn_is_what_its_equation_says(words: tuple[str, ...], plan: Plan) -> None:
+    report = json.loads(plan("gpt-oss-120b", DESK, "-c", "16K", *words, "--json")[1])
+    [turn] = [one for one in report["derivations"] if one["name"] == "turn"]
+    total = 0.0
+    for addend in turn["equation"].rpartition(" = ")[0].split(" + "):
+        total += math.prod(float(factor.removesuffix(" ms")) for factor in addend.split(" x ")) / 1000
+    assert total == pytest.approx(turn["value"], rel=0.01)
+    assert turn["value"] == report["plan"]["turn_s"]
 
 
 @pytest.mark.parametrize(

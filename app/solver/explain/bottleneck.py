@@ -9,6 +9,7 @@ from app.errors import NoFitError
 from app.solver.decode import read_bandwidth
 from app.solver.explain.placements import placement_text
 from app.solver.model import Policy
+from app.solver.objectives import reported
 from app.solver.plan import Parameters, Plan, Prediction, Term
 from app.solver.prediction import predict_decode, predict_prefill
 from app.solver.scene import Scene
@@ -18,6 +19,8 @@ from detectors.facts import Cpu, Device, Machine
 
 MORE_MEMORY = 1.5
 FASTER = 2.0
+LEAST_CONTEXT = 1024
+"""Half a context below this is of no use to anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ class _Speeds:
 
     decode_ms: float
     prefill_ms: float
-    turn_ms: float
+    turn_s: float
 
     @classmethod
     def of(cls, scene: Scene, plan: Plan, parameters: Parameters) -> _Speeds:
@@ -123,15 +126,15 @@ class _Speeds:
         prompt = max(1, min(work.prompt_tokens, work.context))
         decode = predict_decode(scene, plan.placement, parameters, context=depth, batch=plan.decode.batch)
         prefill = predict_prefill(scene, plan.placement, parameters, prompt_tokens=prompt)
-        turn = prompt * prefill.ms_per_token + work.output_tokens * decode.ms_per_token
-        return cls(decode.ms_per_token, prefill.ms_per_token, turn)
+        turn_s = reported(work).seconds(prefill.ms_per_token, decode.ms_per_token * decode.batch)
+        return cls(decode.ms_per_token, prefill.ms_per_token, turn_s)
 
     def move(self, change: str, after: _Speeds, then: str = "") -> Move:
         return Move(
             change,
             self.decode_ms / after.decode_ms - 1,
             self.prefill_ms / after.prefill_ms - 1,
-            self.turn_ms / after.turn_ms - 1,
+            self.turn_s / after.turn_s - 1,
             then,
         )
 
@@ -167,7 +170,7 @@ def _with_more_cores(scene: Scene, cpu: Cpu, plan: Plan) -> _Speeds:
     own = replace(plan.parameters, threads_batch=plan.parameters.threads_batch * 2)
     tried = (own, replace(own, threads=own.threads * 2))
     speeds = [_Speeds.of(replace(scene, machine=machine), plan, parameters) for parameters in tried]
-    return min(speeds, key=lambda speed: speed.turn_ms)
+    return min(speeds, key=lambda speed: speed.turn_s)
 
 
 def _roomier(scene: Scene, plan: Plan, policy: Policy, before: _Speeds) -> Iterator[Move]:
@@ -196,7 +199,7 @@ def _roomier(scene: Scene, plan: Plan, policy: Policy, before: _Speeds) -> Itera
 
 def _shorter(scene: Scene, plan: Plan, policy: Policy, before: _Speeds) -> Iterator[Move]:
     half = plan.workload.context // 2
-    if half < 1024:
+    if half < LEAST_CONTEXT or plan.workload.objective == "context":
         return
     shorter = replace(plan, workload=replace(plan.workload, context=half))
     yield from _again(scene, shorter, policy, before, f"half the context ({count_text(half)})")

@@ -6,6 +6,7 @@ from app.solver.decode import read_bandwidth
 from app.solver.explain.derivation import Derivation
 from app.solver.explain.rates import Rate, Setting, counted, rate_of, time_text
 from app.solver.model import ModelShape
+from app.solver.objectives import reported
 from app.solver.plan import Plan, Prediction, Term
 from app.solver.prediction import placement_class
 from app.solver.scene import Cost, Scene
@@ -53,20 +54,17 @@ def _speed(scene: Scene, plan: Plan, name: str, prediction: Prediction) -> Deriv
 
 
 def _turn(plan: Plan, prefill: Prediction, turn_s: float) -> Derivation:
-    work = plan.workload
-    prompt = min(work.prompt_tokens, work.context)
-    return Derivation(
-        "turn",
-        turn_s,
-        "s",
-        f"{turn_s:.1f} s",
-        f"{prompt} x {prefill.ms_per_token:.3g} ms + {work.output_tokens} x {plan.decode.ms_per_token:.3g} ms",
-        plan.decode.basis,
-        (
-            f"{prompt} tokens of prompt (--prompt-tokens), then {work.output_tokens} of answer (--output-tokens)",
-            f"answered at {plan.decode.at_context} tokens of context, the middle of the answer",
-        ),
-    )
+    work = reported(plan.workload)
+    users = f"{work.batch} x " if work.batch > 1 else ""
+    prompt = f"{users}{work.prompt_tokens} x {prefill.ms_per_token:.4g} ms + " if work.prompt_tokens else ""
+    answer = f"{users}{work.output_tokens} x {plan.decode.ms_per_token:.4g} ms"
+    reasons = [f"an answer of {work.output_tokens} tokens (--output-tokens), at {work.depth} tokens of context"]
+    if work.prompt_tokens:
+        reasons.insert(0, f"a prompt of {work.prompt_tokens} tokens (--prompt-tokens)")
+    if work.batch > 1:
+        reasons.append(f"{work.batch} users: their prompts one after the other, their answers together")
+    equation = f"{prompt}{answer} = {turn_s:.1f} s"
+    return Derivation("turn", turn_s, "s", f"{turn_s:.1f} s", equation, plan.decode.basis, tuple(reasons))
 
 
 def _term(scene: Scene, plan: Plan, speed: str, term: Term, prediction: Prediction) -> Derivation:
