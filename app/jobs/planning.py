@@ -9,8 +9,6 @@ from app.errors import NoEngineError, UsageError
 from app.hardware.coefficients import shipped_coefficients
 from app.jobs.calibrating import Calibrated, coefficients_for
 from app.jobs.checking import known_machine
-from app.models.gguf import read_header
-from app.models.shape import shape_of
 from app.runtimes.assumed import assumed_engine
 from app.runtimes.base import Command, Engine
 from app.runtimes.registry import bounded_by_engine, engine_at, find_engines, machine_with_remotes, runtimes
@@ -98,7 +96,9 @@ def make_plan(
     known = coefficients_for(machine, engine) if request.capture is None else Calibrated(shipped_coefficients())
     scene = Scene(machine, shape, known.coefficients)
     plan = solve(scene, request.workload, policy, model_path=str(request.model))
-    launchable = request.capture is None and Path(request.model).exists()
+    from app.models.finding import is_loadable  # what reads presets is not needed to start
+
+    launchable = request.capture is None and is_loadable(request.model)
     checked = False
     if launchable:
         plan, checked = _checked(plan, scene, request, policy, engine)
@@ -109,18 +109,15 @@ def make_plan(
 
 
 def find_model(model: str) -> ModelShape:
-    """The shape of a model file, or of one of the catalogue that is not downloaded, `NAME` or `NAME:QUANTIZATION`.
+    """The shape of a model file, of a Hugging Face model on disk, or of one of the catalogue that is not downloaded.
 
     Raises:
         ModelError: there is no such file and no such name, or the file cannot be used.
+        UsageError: nothing is known of the quantization that is named.
     """
-    from app.models.catalog import find_spec, is_described
+    from app.models.finding import model_shape
 
-    if not Path(model).exists() and is_described(model):
-        from app.models.layout import planned_header
-
-        return shape_of(planned_header(find_spec(model)))
-    return shape_of(read_header(model))
+    return model_shape(model)
 
 
 def choose_engine(engines: tuple[Engine, ...], request: PlanRequest, machine: Machine | None = None) -> Engine:

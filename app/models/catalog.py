@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from app.errors import ModelError, UsageError
-from app.models.blueprints import ARCHITECTURES
 from app.models.mechanisms import (
     CompressionSpec,
     IndexerSpec,
@@ -25,6 +24,7 @@ from app.models.mechanisms import (
     YarnSpec,
 )
 from app.models.quantization import MIXTURES, mixture
+from app.models.sense import nonsense
 from app.models.spec import ModelSpec
 from app.resources import PRESETS
 
@@ -97,7 +97,7 @@ def find_spec(name: str) -> ModelSpec:
     """
     found = _preset_of(name)
     if found is None:
-        raise UsageError(f"There is no model preset {name!r}", hint=_alike(name.partition(":")[0], model_names()))
+        raise UsageError(f"There is no model preset {name!r}", hint=alike(name))
     spec = load_spec(_FOLDER / f"{found[0]}.toml")
     quantization = found[1]
     if not quantization:
@@ -116,11 +116,13 @@ def _preset_of(words: str) -> tuple[str, str | None] | None:
     return None if is_path(words) else find_model_name(words)
 
 
-def _alike(model: str, names: tuple[str, ...]) -> str:
+def alike(name: str) -> str:
+    """A hint with the ids that are most like this name."""
     from difflib import get_close_matches  # only needed when something is wrong
 
-    close = get_close_matches(model, names, n=8, cutoff=0.4)
-    return f"Alike are {', '.join(close)}; " * bool(close) + f"`moetune slice` lists all {len(names)}."
+    names = model_names()
+    close = get_close_matches(name.partition(":")[0].lower(), names, n=8, cutoff=0.4)
+    return f"Alike are {', '.join(close)}; " * bool(close) + f"`moetune models` lists all {len(names)}."
 
 
 def load_spec(path: Path) -> ModelSpec:
@@ -198,17 +200,5 @@ def _typed(path: Path, table: str, key: str, value: object, kind: type[_T]) -> _
 def _check_sense(path: Path, spec: ModelSpec) -> None:
     if spec.id != path.stem:
         raise _refused(path, f"its id is {spec.id}, not the file's name")
-    if spec.architecture not in ARCHITECTURES:
-        raise _refused(path, f"unknown architecture {spec.architecture}; known are {', '.join(ARCHITECTURES)}")
-    if spec.quantization not in MIXTURES:
-        raise _refused(path, f"unknown quantization {spec.quantization}; known are {', '.join(MIXTURES)}")
-    needed = ("layers", "d_model", "vocabulary", "heads", "kv_heads", "key_length", "moe_step")
-    if small := [name for name in needed if getattr(spec, name) < 1]:
-        raise _refused(path, f"{small[0]} must be at least 1")
-    if negative := [name for name, length in spec.dimensions().items() if length < 0]:
-        raise _refused(path, f"{negative[0]} must not be negative")
-    if spec.experts and not 1 <= spec.experts_used <= spec.experts:
-        raise _refused(path, "experts_used must be at least 1 and experts_used at most experts")
-    letters = ARCHITECTURES[spec.architecture].letters
-    if len(spec.pattern) != (spec.layers if letters else 0) or not set(spec.pattern) <= set(letters):
-        raise _refused(path, f"pattern must be one of {' '.join(letters) or 'no letter'} for each layer")
+    if why := nonsense(spec):
+        raise _refused(path, why)

@@ -110,7 +110,7 @@ def _checked_size(path: Path) -> int:
         status = path.stat()
     except FileNotFoundError:
         raise ModelError(
-            f"There is no file {path}", hint="Give the path of a .gguf file, or a name that `moetune slice` lists."
+            f"There is no file {path}", hint="Give the path of a .gguf file, or a name that `moetune models` lists."
         ) from None
     except (OSError, ValueError) as error:
         raise ModelError(

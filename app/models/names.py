@@ -50,7 +50,11 @@ def find_model_name(words: str) -> tuple[str, str | None] | None:
     for candidate in dict.fromkeys((text, text.rpartition("/")[2])):
         name, quantization = split_quantization(candidate)
         if found := _find(name):
-            return found, quantization
+            preset, matched = found
+            tag = _words(name.rpartition(":")[2]) if ":" in name else []
+            if quantization is None and tag and not set(tag) & set(matched):
+                quantization = name.rpartition(":")[2]  # an unknown one, for whoever asks to say so
+            return preset, quantization
     return None
 
 
@@ -71,13 +75,18 @@ def split_quantization(words: str) -> tuple[str, str | None]:
     return text[: match.start()].rstrip(" -_.,:;("), quantization
 
 
-def _find(name: str) -> str | None:
-    tokens = [word for word in _WORD.findall(name.lower()) if word not in _NOISE]
+def _words(name: str) -> list[str]:
+    return [word for word in _WORD.findall(name.lower()) if word not in _NOISE]
+
+
+def _find(name: str) -> tuple[str, list[str]] | None:
+    """A preset, and the words that name it."""
+    tokens = _words(name)
     known = _known()
     for start, end in _windows(len(tokens)):
         found = known.get(_joined(tokens[start:end]))
         if found and _agrees(tokens[:start] + tokens[end:], tokens[start:end]):
-            return found
+            return found, tokens[start:end]
     return None
 
 

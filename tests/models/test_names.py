@@ -62,6 +62,8 @@ WRITTEN = {
     "Step-3.5-Flash-IQ4_XS": ("step-3.5-flash", "IQ4_XS"),
     "dots.llm1.inst": ("dots.llm1", None),
     "Ling 1T": ("ling-1t", None),
+    "qwen3-30b-a3b:latest": ("qwen3-30b-a3b", None),
+    "qwen3-30b-a3b:ZIP9": ("qwen3-30b-a3b", "ZIP9"),
     "SmallThinker-21BA3B-Instruct": ("smallthinker-21b-a3b", None),
 }
 NOT_OURS = (
