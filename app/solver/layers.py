@@ -115,9 +115,9 @@ class CostTable:
         key = (kind, device_id, *_variant(parameters, device_id == HOST))
         found = self._attention.get(key)
         if found is None:
-            two, one = (self._time(kind, -1, count, device_id, device_id, parameters) for count in (2, 1))
-            found = self._attention[key] = Time(two.turn - one.turn, two.answer - one.answer)
-            self._fixed[key] = Time(one.turn - found.turn, one.answer - found.answer)
+            fixed = self.fixed(device_id, parameters)
+            one = self._time(kind, -1, 1, device_id, device_id, parameters)
+            found = self._attention[key] = Time(one.turn - fixed.turn, one.answer - fixed.answer)
         return found
 
     def experts(self, size: int, attention_id: str, owner_id: str, parameters: Parameters) -> Time:
@@ -127,7 +127,7 @@ class CostTable:
         if found is None:
             kind = self._layers.kind_of_size[size]
             bare = self.attention(kind, attention_id, parameters)
-            fixed = self.fixed(kind, attention_id, parameters)
+            fixed = self.fixed(attention_id, parameters)
             full = self._time(kind, size, 2, attention_id, owner_id, parameters)
             found = self._experts[key] = Time(
                 (full.turn - fixed.turn) / 2 - bare.turn, (full.answer - fixed.answer) / 2 - bare.answer
@@ -151,10 +151,14 @@ class CostTable:
             self._sums[key] = _sums([times[size] for size in self._layers.size_of])
         return self._sums[key]
 
-    def fixed(self, kind: int, head_id: str, parameters: Parameters) -> Time:
+    def fixed(self, head_id: str, parameters: Parameters) -> Time:
         """Of a model without layers: the output head, and what each step costs whatever it computes."""
-        self.attention(kind, head_id, parameters)
-        return self._fixed[(kind, head_id, *_variant(parameters, head_id == HOST))]
+        key = (head_id, *_variant(parameters, head_id == HOST))
+        found = self._fixed.get(key)
+        if found is None:
+            one, two = (self._time(0, -1, count, head_id, head_id, parameters) for count in (1, 2))
+            found = self._fixed[key] = Time(2 * one.turn - two.turn, 2 * one.answer - two.answer)
+        return found
 
     def _time(self, kind: int, size: int, count: int, attention: str, owner: str, parameters: Parameters) -> Time:
         """Of a model of `count` such layers; `size` -1: without experts."""

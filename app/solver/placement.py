@@ -67,6 +67,7 @@ class Filler:
         self.shape = shape
         self.layers = layers
         self.budgets = budgets
+        self.parameters = parameters
         self.sizes = memory.buffers(shape, parameters)
         per_layer = {
             kind: memory.layer_kv_bytes(layer, shape.window, parameters) for kind, layer in enumerate(layers.kinds)
@@ -172,7 +173,7 @@ class OneAttention:
         self._table = table
         self.attention = attention
         self.parameters = parameters
-        fixed = table.fixed(0, attention, parameters)
+        fixed = table.fixed(attention, parameters)
         sums = table.attention_sums(attention, parameters)
         self.turn = fixed.turn + sums.turn[-1]
         """Seconds of the work without any experts."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from app.errors import NoFitError
 from app.solver import memory
-from app.solver.budget import Shortfall, needed_bytes, shortfall, usable_devices
+from app.solver.budget import Shortfall, budgets, needed_bytes, shortfall, usable_devices
 from app.solver.explain import placement_text
+from app.solver.layers import layers_of
 from app.solver.model import ModelShape, Policy, Workload
 from app.solver.options import base_parameters
-from app.solver.plan import Parameters, Placement
+from app.solver.placement import Filler
+from app.solver.plan import Placement
 from app.solver.scene import Scene
 from app.units import GIB, bytes_text, count_text
-from detectors.facts import Machine
+from detectors.facts import Device, Machine
 
 Fits = Callable[[Scene, Workload, Policy], bool]
 """Whether anything fits. The search's own answer, so that what is promised here is what it will find."""
@@ -45,17 +47,36 @@ def no_fit(scene: Scene, workload: Workload, policy: Policy, fits: Fits) -> NoFi
 
 
 def closest_shortfall(scene: Scene, workload: Workload, policy: Policy) -> Shortfall:
-    """The placement that fails by the fewest bytes, with as many experts as fit everywhere but on one device."""
+    """The placement that fails by the fewest bytes: all devices filled, and what is left over on the roomiest."""
     machine, shape = scene.machine, scene.shape
     parameters = base_parameters(machine, workload, policy, policy.kv_type or "f16")
+    devices = usable_devices(machine, policy)
+    filler = Filler(machine, shape, layers_of(shape), budgets(machine, policy, devices), parameters)
     found = []
-    for attention in usable_devices(machine, policy):
-        for sink in usable_devices(machine, policy) if shape.is_moe else (attention,):
-            placement = _overfilled(scene, parameters, policy, attention.id, sink.id)
+    for attention in devices:
+        for placement in {_overfilled(filler, attention.id, devices), _alone(shape, attention.id)}:
             lack = shortfall(machine, needed_bytes(shape, placement, parameters), placement, policy)
             if lack is not None:
                 found.append(lack)
     return min(found, key=lambda lack: lack.missing_bytes)
+
+
+def _alone(shape: ModelShape, device_id: str) -> Placement:
+    return Placement.on(device_id, (device_id,) * len(shape.layers))
+
+
+def _overfilled(filler: Filler, attention: str, devices: Sequence[Device]) -> Placement:
+    """Layers, or their experts, on every device as far as they fit, and what is left on the one with most room."""
+    held = filler.held(attention, [device.id for device in devices], filler.parameters)
+    room = {device.id: filler.budgets.device[device.id] - held.get(device.id, 0) for device in devices}
+    order = sorted(room, key=lambda device_id: room[device_id])
+    layers, homes, start = filler.layers, [attention] * len(filler.layers.kind_of), 0
+    for device_id in order:
+        end = len(layers.moe) if device_id == order[-1] else filler.reach(start, room[device_id])
+        for layer in layers.moe[start:end]:
+            homes[layer] = device_id
+        start = end
+    return Placement.on(attention, homes)
 
 
 def remedies(scene: Scene, workload: Workload, policy: Policy, fits: Fits) -> list[str]:
@@ -168,33 +189,3 @@ def _largest_share(fits: Callable[[float], bool]) -> float | None:
         middle = (low + high) / 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low or None
-
-
-def _overfilled(scene: Scene, parameters: Parameters, policy: Policy, attention: str, sink: str) -> Placement:
-    """Experts on every device as far as they fit, and what is left on `sink`."""
-    shape = scene.shape
-    homes = [sink if layer.expert_bytes else attention for layer in shape.layers]
-    layers = [index for index, layer in enumerate(shape.layers) if layer.expert_bytes]
-    for device in usable_devices(scene.machine, policy):
-        if device.id == sink:
-            continue
-        low, high = 0, len(layers)
-        while low < high:
-            middle = (low + high + 1) // 2
-            tried = list(homes)
-            for index in layers[:middle]:
-                tried[index] = device.id
-            if _only_sink_lacks(scene, parameters, policy, Placement.on(attention, tried), sink):
-                low = middle
-            else:
-                high = middle - 1
-        for index in layers[:low]:
-            homes[index] = device.id
-        layers = layers[low:]
-    return Placement.on(attention, homes)
-
-
-def _only_sink_lacks(scene: Scene, parameters: Parameters, policy: Policy, placement: Placement, sink: str) -> bool:
-    needed = needed_bytes(scene.shape, placement, parameters)
-    needed.pop(sink, None)
-    return shortfall(scene.machine, needed, placement, policy) is None

@@ -3,49 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 
 from app.solver import memory
-from app.solver.alternatives import lacking_alone, runners_up, timed
-from app.solver.budget import (
-    available_bytes,
-    budgets,
-    other_bytes,
-    reserve_bytes,
-    usable_devices,
-    with_prompt_cache,
-)
-from app.solver.choices import choices
-from app.solver.curves import curves
+from app.solver.answer import Outcome, plan_of
+from app.solver.budget import budgets, usable_devices
 from app.solver.division import BlockCosts, Division, device_orders
-from app.solver.explain import notes
 from app.solver.layers import CostTable, layers_of
-from app.solver.model import KvType, ModelShape, Policy, Workload
-from app.solver.objectives import reported, work_of
+from app.solver.longest import STEP, longest_context, speed_at
+from app.solver.model import KvType, Policy, Workload
+from app.solver.objectives import work_of
 from app.solver.options import base_parameters, first_variant, kv_types, variants
 from app.solver.placement import Candidate, Filler, OneAttention, firsts, owner_sets
-from app.solver.plan import DeviceMemory, Parameters, Placement, Plan
-from app.solver.prediction import predict_prefill
+from app.solver.plan import Parameters, Plan
 from app.solver.ram import with_ram_bandwidth
 from app.solver.remedies import no_fit
 from app.solver.scene import Scene
-from detectors.facts import Machine
 
 TIE = 0.03
 """Plans closer than this are the same to the speed model: the placement on fewer devices wins."""
 
 SAME = 0.01
 """Parameters closer than this are the same: the engine's own default wins, which takes less memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a search found."""
-
-    chosen: Candidate
-    found: tuple[Candidate, ...]
-    """All that fit, one for each set of devices and parameters."""
 
 
 class Search:
@@ -60,9 +40,10 @@ class Search:
         self.layers = layers_of(scene.shape)
         self._budgets = budgets(self.scene.machine, policy, self.devices)
         self._table = CostTable(self.scene, self.layers, self.work)
-        self._fillers: dict[tuple[int, str], Filler] = {}
+        self._fillers: dict[tuple[int, str, int], Filler] = {}
         self._ones: dict[tuple[str, Parameters], OneAttention] = {}
         self._blocks: dict[Parameters, BlockCosts] = {}
+        self._varied: dict[tuple[Parameters, bool], list[Parameters]] = {}
         self._gpus = frozenset(device.id for device in self.devices if device.kind in ("igpu", "dgpu"))
 
     def outcome(self) -> Outcome | None:
@@ -72,28 +53,44 @@ class Search:
         for kv_type in kv_types(self.policy):
             if best is not None and self._least_with(kv_type, best) >= best.seconds * (1 - TIE):
                 break
-            these = self.candidates(kv_type)
+            these = self.candidates(kv_type, best.seconds * (1 - TIE) if best else inf)
             found += these
             if these and (best is None or min(one.seconds for one in these) < best.seconds * (1 - TIE)):
                 best = preferred(these)
         return Outcome(best, tuple(found)) if best else None
 
-    def candidates(self, kv_type: KvType) -> list[Candidate]:
-        """All placements that fit with this cache, those that may be best with the best parameters of each."""
+    def candidates(self, kv_type: KvType, bound: float = inf) -> list[Candidate]:
+        """All placements that fit with this cache, those that may be better than `bound` with their best parameters."""
         first = base_parameters(self.scene.machine, self.workload, self.policy, kv_type)
-        filler = self._filler(first)
-        if self._layer_bytes() + filler.kv_sums[-1] > sum(self._budgets.pool.values()):
+        if not self._may_fit(first):
             return []
         found = self._on_one(first)
-        least = min((one.seconds for one in found), default=inf)
+        least = min((bound, *(one.seconds for one in found)))
         found += self._divided(first, least)
-        least = min((one.seconds for one in found), default=inf)
+        least = min((bound, *(one.seconds for one in found)))
         refined: list[Candidate] = []
         for candidate in sorted(found, key=lambda one: one.seconds):
             better = self._refined(candidate, least)
             least = min(least, better.seconds)
             refined.append(better)
         return refined
+
+    def fits(self, kv_type: KvType) -> bool:
+        """Whether anything fits with this cache."""
+        first = base_parameters(self.scene.machine, self.workload, self.policy, kv_type)
+        if not self._may_fit(first):
+            return False
+        filler = self._filler(first)
+        for attention in firsts(self.devices):
+            for owners in owner_sets(self.scene.shape, attention, self.devices):
+                if filler.fill(attention.id, owners, first) is not None:
+                    return True
+        return bool(self._divided(first, inf, enough=True))
+
+    def _may_fit(self, parameters: Parameters) -> bool:
+        """Whether all bytes are no more than all room, wherever they go."""
+        needed = self._layer_bytes() + self._filler(parameters).kv_sums[-1]
+        return needed <= sum(self._budgets.pool.values())
 
     def _layer_bytes(self) -> int:
         return self.layers.resident_sums[-1] + self.layers.expert_sums[-1] + self.scene.shape.embedding_bytes
@@ -127,15 +124,20 @@ class Search:
                     found.append(candidate)
         return found
 
-    def _divided(self, first: Parameters, bound: float) -> list[Candidate]:
+    def _divided(self, first: Parameters, bound: float, *, enough: bool = False) -> list[Candidate]:
+        """The best division for every order of devices that beats `bound` and those before; with `enough`, any one."""
         ids = [device.id for device in self.devices]
         parameters = first_variant(self.scene.machine, first, ids, self.policy)
         found = []
-        for order in device_orders(self.devices, lambda device_id: self._one(device_id, parameters).turn):
-            candidate = self._division(parameters, order).best(bound)
+        orders = device_orders(self.devices, lambda device_id: self._one(device_id, parameters).turn)
+        divisions = [self._division(parameters, order) for order in orders]
+        for division in sorted(divisions, key=lambda one: one.least()):
+            candidate = division.best(bound)
             if candidate is not None:
                 found.append(candidate)
                 bound = min(bound, candidate.seconds)
+                if enough:
+                    break
         return found
 
     def _division(self, parameters: Parameters, order: tuple[str, ...]) -> Division:
@@ -149,14 +151,20 @@ class Search:
         tried = [candidate]
         if candidate.answer_s >= bound:
             return candidate
-        machine, prompt = self.scene.machine, self.work.prompt_tokens
-        for parameters in variants(machine, candidate.parameters, candidate.devices, self.policy, prompt)[1:]:
+        for parameters in self._variants(candidate)[1:]:
             other = self._with_parameters(candidate, parameters, bound)
             if other is not None:
                 tried.append(other)
                 bound = min(bound, other.seconds)
         fastest = min(one.seconds for one in tried)
         return next(one for one in tried if one.seconds <= fastest * (1 + SAME))
+
+    def _variants(self, candidate: Candidate) -> list[Parameters]:
+        mixed = memory.HOST in candidate.devices and bool(self._gpus & candidate.devices)
+        key = (candidate.parameters, mixed)
+        if key not in self._varied:
+            self._varied[key] = variants(candidate.parameters, mixed, self.policy, self.work.prompt_tokens)
+        return self._varied[key]
 
     def _with_parameters(self, candidate: Candidate, parameters: Parameters, bound: float) -> Candidate | None:
         if len(candidate.blocks) > 1:
@@ -167,6 +175,20 @@ class Search:
         owners = sorted(candidate.owners, key=one.owner_cost)
         return one.candidate(self._filler(parameters), owners)
 
+    def refit(self, candidate: Candidate, context: int) -> Candidate | None:
+        """The same kind of placement for another context; its seconds are of the depth as it was."""
+        parameters = replace(candidate.parameters, context=context * candidate.parameters.parallel)
+        if len(candidate.blocks) > 1:
+            return self._division(parameters, tuple(device for device, _ in candidate.blocks)).best()
+        one = self._one(candidate.blocks[0][0], candidate.parameters)
+        filler = Filler(self.scene.machine, self.scene.shape, self.layers, self._budgets, parameters)
+        found = one.candidate(filler, sorted(candidate.owners, key=one.owner_cost))
+        return replace(found, parameters=parameters) if found is not None else None
+
+    def longest(self, candidate: Candidate) -> tuple[int, Candidate | None]:
+        """The longest usable context of that kind of placement, and the placement."""
+        return longest_context(self.scene, lambda tokens: self.refit(candidate, tokens), self.workload.floor_tps)
+
     def _one(self, attention: str, parameters: Parameters) -> OneAttention:
         key = (attention, parameters)
         if key not in self._ones:
@@ -174,7 +196,7 @@ class Search:
         return self._ones[key]
 
     def _filler(self, parameters: Parameters) -> Filler:
-        key = (parameters.ubatch, parameters.kv_type_k)
+        key = (parameters.ubatch, parameters.kv_type_k, parameters.context)
         if key not in self._fillers:
             self._fillers[key] = Filler(self.scene.machine, self.scene.shape, self.layers, self._budgets, parameters)
         return self._fillers[key]
@@ -193,65 +215,27 @@ def solve(scene: Scene, workload: Workload, policy: Policy, *, model_path: str =
     Raises:
         NoFitError: nothing fits; says by how many bytes the closest one fails, and what would make it fit.
     """
+    if workload.objective == "context":
+        workload = _with_longest_context(scene, workload, policy)
     search = Search(scene, workload, policy)
     outcome = search.outcome()
     if outcome is None:
         raise no_fit(search.scene, workload, policy, fits)
-    return _plan(search, outcome, model_path)
+    return plan_of(search.scene, workload, policy, outcome, model_path)
+
+
+def _with_longest_context(scene: Scene, workload: Workload, policy: Policy) -> Workload:
+    """The workload with the longest context that any kind of placement keeps usable; as it is, where none does."""
+    search = Search(scene, replace(workload, context=STEP), policy)
+    longest = 0
+    for kv_type in kv_types(policy):
+        for candidate in sorted(search.candidates(kv_type), key=lambda one: one.seconds):
+            if speed_at(search.scene, candidate, max(STEP, longest)) >= workload.floor_tps:
+                longest = max(longest, search.longest(candidate)[0])
+    return replace(workload, context=longest or workload.context)
 
 
 def fits(scene: Scene, workload: Workload, policy: Policy) -> bool:
     """Whether anything fits at all."""
     search = Search(scene, workload, policy)
-    return any(search.candidates(kv_type) for kv_type in kv_types(policy))
-
-
-def _plan(search: Search, outcome: Outcome, model_path: str) -> Plan:
-    scene, workload, policy, work = search.scene, search.workload, search.policy, search.work
-    machine, shape = scene.machine, scene.shape
-    placement, parameters = outcome.chosen.placement, outcome.chosen.parameters
-    memories, parameters = with_prompt_cache(
-        machine, device_memory(machine, shape, placement, parameters, policy), parameters
-    )
-    decode, _, turn_s = timed(scene, reported(workload), placement, parameters)
-    lacking = lacking_alone(machine, shape, search.devices, parameters, policy)
-    prompt = min(workload.prompt_tokens, workload.context)
-    return Plan(
-        model_name=shape.name,
-        model_path=model_path,
-        workload=workload,
-        placement=placement,
-        parameters=parameters,
-        memory=memories,
-        decode=decode,
-        alternatives=runners_up(scene, workload, outcome.chosen, outcome.found, lacking),
-        notes=notes(machine, shape, placement, workload),
-        prefill=predict_prefill(scene, placement, parameters, prompt_tokens=prompt),
-        turn_s=turn_s,
-        choices=choices(scene, work, policy, placement, parameters, outcome.found),
-        curves=curves(scene, placement, parameters, workload),
-        nextn_layers=shape.nextn_layers,
-    )
-
-
-def device_memory(
-    machine: Machine, shape: ModelShape, placement: Placement, parameters: Parameters, policy: Policy
-) -> tuple[DeviceMemory, ...]:
-    """What the placement takes of each device, by formula, the devices with attention first."""
-    weights = memory.weight_bytes(shape, placement)
-    compute = memory.compute_bytes(shape, placement, parameters)
-    kv = memory.kv_bytes(shape, placement, parameters)
-    other = other_bytes(machine, placement.devices)
-    order = dict.fromkeys((*placement.devices, *weights, *compute))
-    return tuple(
-        DeviceMemory(
-            device_id=device_id,
-            weight_bytes=weights.get(device_id, 0),
-            kv_bytes=kv.get(device_id, 0),
-            compute_bytes=compute.get(device_id, 0),
-            available_bytes=available_bytes(machine, machine.device(device_id), policy),
-            reserve_bytes=reserve_bytes(machine.device(device_id), policy),
-            other_bytes=other.get(device_id, 0),
-        )
-        for device_id in order
-    )
+    return any(search.fits(kv_type) for kv_type in kv_types(policy))
