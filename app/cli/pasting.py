@@ -57,15 +57,15 @@ def _cut(text: str, width: int) -> list[str]:
 def _place(text: str, most: int) -> tuple[int, bool]:
     """Where to cut, at most so far in, and whether that is inside single quotes.
 
-    Outside quotes a cut goes only behind a character that means nothing to a shell.
+    Double quotes, with which shlex writes a single quote, are not cut; outside quotes a cut goes only behind a
+    character that means nothing to a shell.
     """
-    inside, best, quoted = False, 0, False
+    quote, best, inside = "", 0, False
     for index, character in enumerate(text[:most]):
-        if character == "'":
-            inside = not inside
-            continue
-        # Before and behind a quote nothing is cut: shlex writes a quote inside quotes as '"'"'.
-        near_quote = "'" in text[max(0, index - 3) : index + 5] or '"' in text[max(0, index - 3) : index + 5]
-        if not near_quote and (inside or character.isalnum()) and text[index + 1 : index + 2] not in (" ", ""):
-            best, quoted = index + 1, inside
-    return best, quoted
+        if character == quote:
+            quote = ""
+        elif not quote and character in "'\"":
+            quote = character
+        elif quote == "'" or (not quote and character.isalnum() and text[index + 1 : index + 2] not in (" ", "")):
+            best, inside = index + 1, bool(quote)
+    return best, inside

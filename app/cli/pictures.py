@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from app.jobs.explaining import PlanReport
 from app.solver.explain.pools import PoolUse
 from app.solver.explain.sizes import own_use
 from app.solver.plan import CurvePoint, Prediction
-from app.units import GIB, bytes_text, count_text, rate_text
+from app.units import bytes_text, count_text, rate_text
 
 INDENT = "  "
 MAX_LABEL = 26
@@ -115,8 +116,7 @@ def _parts(use: PoolUse) -> list[tuple[float, str, str]]:
 
 def _pool_words(report: PlanReport, use: PoolUse, column: int, width: int) -> list[Line]:
     named = {"engine": own_use(use)}
-    parts = [f"{named.get(name, name)} {size / GIB:.1f}" for name, size in _kinds(use) if size]
-    text = f"{', '.join(parts)} GiB"
+    text = ", ".join(f"{named.get(name, name)} {bytes_text(size)}" for name, size in _kinds(use) if size)
     if len(use.devices) > 1:
         text += f"; one pool for {' and '.join(report.machine.device(device).label for device in use.devices)}"
     lead = line(f"{INDENT}{'':<{column}}")
@@ -148,8 +148,7 @@ def curve_charts(report: PlanReport, width: int) -> list[Line]:
     each = (width - len(INDENT) - (6 if three else 3)) // (3 if three else 2)
     charts = []
     if len(curves.decode_by_context) > 1:
-        points = [(float(point.at), point.tokens_per_s) for point in curves.decode_by_context]
-        charts.append(line_chart("decode t/s over context", points, each, 5, lambda at: count_text(round(at))))
+        charts.append(_over_context(curves.decode_by_context, each))
     if curves.decode_by_batch:
         charts.append(_columns("decode t/s of all, by sequences", curves.decode_by_batch, each))
     if curves.prefill_by_ubatch:
@@ -165,6 +164,15 @@ def curve_charts(report: PlanReport, width: int) -> list[Line]:
     if report.crossover and (three or not curves.prefill_by_ubatch):
         drawn += [*wrapped(report.crossover, width, first=line(INDENT)), ()]
     return drawn[:-1]
+
+
+def _over_context(points: Sequence[CurvePoint], width: int) -> list[Line]:
+    """A line; columns on the Linux console, whose font has no braille."""
+    title = "decode t/s over context"
+    if os.environ.get("TERM") == "linux":
+        return _columns(title, points[:: max(1, -(-len(points) * 6 // width))], width)
+    pairs = [(float(point.at), point.tokens_per_s) for point in points]
+    return line_chart(title, pairs, width, 5, lambda at: count_text(round(at)))
 
 
 def _columns(title: str, points: Sequence[CurvePoint], width: int) -> list[Line]:

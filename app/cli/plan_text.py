@@ -84,7 +84,7 @@ def answer_lines(report: PlanReport, width: int) -> list[Line]:
         rows.append(("Turn", f"{plan.turn_s:.1f} s", _turn_words(plan)))
     rows += [
         ("Context", f"{count_text(work.context)}{users}", f"{plan.parameters.kv_type_k} KV cache{trained}"),
-        ("Engine", f"{report.engine.runtime} {report.engine.version}", ""),
+        ("Engine", f"{report.engine.runtime.replace('_', '-')} {report.engine.version}", ""),
     ]
     lines: list[Line] = []
     for label, value, rest in rows:
