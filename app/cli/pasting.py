@@ -60,12 +60,15 @@ def _place(text: str, most: int) -> tuple[int, bool]:
     Double quotes, with which shlex writes a single quote, are not cut; outside quotes a cut goes only behind a
     character that means nothing to a shell.
     """
-    quote, best, inside = "", 0, False
+    quote, best, inside, rank = "", 0, False, 0
     for index, character in enumerate(text[:most]):
         if character == quote:
             quote = ""
         elif not quote and character in "'\"":
             quote = character
         elif quote == "'" or (not quote and character.isalnum() and text[index + 1 : index + 2] not in (" ", "")):
-            best, inside = index + 1, bool(quote)
+            # In the last third of a line, a place between alternatives or folders reads better than one in a word.
+            better = 1 + (character in "|)]/;," and index > most * 2 // 3)
+            if better >= rank:
+                best, inside, rank = index + 1, bool(quote), better
     return best, inside
