@@ -24,6 +24,9 @@ and on Xeons of 28 to 128 cores, whose clocks fall."""
 TRELLIS = re.compile(r"IQ\d_KT", re.IGNORECASE)
 """Quantizations whose weights the CPU must compute before it multiplies them (ik_llama.cpp's trellis types)."""
 
+LAPTOP = ("Laptop", "Mobile", "Max-Q")
+"""How the names of laptops' graphics cards end."""
+
 GRAPH_SM = 89
 GRAPH_SHARE = 0.6
 """NVIDIA's cards from that compute capability on (Ada, Blackwell) and what their launches take over others', where no
@@ -52,6 +55,10 @@ UNKNOWN_CPU_BANDWIDTH_GBPS = 28.0
 
 MEASURED_SHARE = 0.8
 """What a read test of one's own shows of what an engine gets. rows: stated figures are 0.7 to 1.2 of it, by tool."""
+
+MEASURED_WEIGHT = 0.75
+"""How much a measured figure counts beside what modules and chiplets say, geometrically. rows: of 0, 0.25, 0.5 and 0.75
+it predicts machines best that were left out."""
 
 ZEN_2_FAMILY, ZEN_4_FAMILY, ZEN_5_FAMILY = 23, 25, 26
 """AMD's processor families as CPUID numbers them; 25 is Zen 3 and Zen 4, told apart by the model."""

@@ -17,7 +17,7 @@ from app.solver.memory import KV_TYPE_BYTES
 from app.solver.model import LayerShape, ModelShape
 from app.solver.plan import Parameters, Placement
 from app.solver.scene import Cost, Scene
-from detectors.facts import Basis, Cpu, Device
+from detectors.facts import Basis, Cpu, Device, Machine
 
 _KV_COEFFICIENTS = {"hip": "kv_hip", "vulkan": "kv_vulkan", "amdvlk": "kv_amdvlk"}
 """Of an f16 cache, by whose kernels attend to it; CUDA, SYCL and Metal have `kv`."""
@@ -125,6 +125,21 @@ def thread_speed(parameters: Parameters, scene: Scene) -> float:
     return max(1, threads) * share * (k.TUNED_KERNEL_SPEED if tuned else 1.0)
 
 
+def _weights(step: _Step, device: Device, *, experts: bool = False) -> str:
+    """The constant of weights read there, by everything that is known of the step."""
+    if experts and device.kind == "cpu" and step.parameters.kt is not None:
+        return "kt_weights"
+    coefficient = weight_coefficient(device, step.scene.machine.cpu, experts=experts)
+    if coefficient == "cpu_weights" and device.bandwidth_gbps and _is_laptop(step.scene.machine):
+        return "cpu_laptop"
+    return coefficient
+
+
+def _is_laptop(machine: Machine) -> bool:
+    """Whether one of its GPUs is a laptop's."""
+    return any(device.kind == "dgpu" and device.name.endswith(k.LAPTOP) for device in machine.devices)
+
+
 def _by_attention(runs: list[Run]) -> dict[str, LayerSums]:
     found: dict[str, LayerSums] = {}
     for run in runs:
@@ -135,10 +150,7 @@ def _by_attention(runs: list[Run]) -> dict[str, LayerSums]:
 
 def _reading(step: _Step, part: str, device: Device, size: float, giga: float, *, experts: bool = False) -> list[Cost]:
     """Reading `size` weight bytes, or multiplying `giga` billions of them where that takes longer."""
-    coefficient = weight_coefficient(device, step.scene.machine.cpu, experts=experts)
-    if step.parameters.kt is not None and experts and device.kind == "cpu":
-        coefficient = "kt_weights"
-    read = Cost(part, device.id, coefficient, size / read_bandwidth(device)[0] / 1e6)
+    read = Cost(part, device.id, _weights(step, device, experts=experts), size / read_bandwidth(device)[0] / 1e6)
     if is_gpu(device):
         multiplied = Cost(part, device.id, "gpu_flops", 2.0 * giga / gpu_tflops(device)[0])
     elif is_host_cpu(device):
@@ -158,9 +170,7 @@ def _remembering(step: _Step, device: Device, sums: LayerSums) -> list[Cost]:
     cached = step.context * (sums.keys * keys + sums.values * values)
     cached += step.window * (sums.window_keys * keys + sums.window_values * values)
     peak = read_bandwidth(device)[0] * 1e6
-    state = Cost(
-        "kv", device.id, weight_coefficient(device, step.scene.machine.cpu), 2 * batch * sums.state_bytes / peak
-    )
+    state = Cost("kv", device.id, _weights(step, device), 2 * batch * sums.state_bytes / peak)
     heads = 2.0 * batch * step.scene.shape.heads / 1e9
     if is_gpu(device):
         read = Cost("kv", device.id, _kv_coefficient(step, device, sums), rereads * batch * cached / peak)

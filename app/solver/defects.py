@@ -105,6 +105,10 @@ def _new_architecture(case: _Case) -> bool:
     return case.scene.shape.architecture == "deepseek4"
 
 
+def _new_architecture_on_vulkan(case: _Case) -> bool:
+    return _new_architecture(case) and case.backend("vulkan") and case.scene.engine.driver != "radv-performance"
+
+
 def _intel_vulkan_driver(case: _Case) -> bool:
     driver = case.scene.engine.driver
     version = tuple(int(part) for part in driver.removeprefix("mesa ").split(".")[:2] if part.isdigit())
@@ -135,6 +139,7 @@ _APPLIES: Mapping[str, Callable[[_Case], bool]] = {
     "bf16-experts-vulkan": _bf16_experts_on_vulkan,
     "sycl-mxfp4": _sycl_mxfp4,
     "deepseek4-first-weeks": _new_architecture,
+    "deepseek4-vulkan": _new_architecture_on_vulkan,
     "intel-vulkan-mesa": _intel_vulkan_driver,
     "cpu-flash-attention": _cpu_flash_attention,
     "vulkan-laptop-hybrid": _vulkan_beside_laptop_igpu,

@@ -50,10 +50,14 @@ class LayerSums(NamedTuple):
     wide_flops: float = 0.0
     """The same of wider heads."""
     latent_flops: float = 0.0
-    """The same with a latent cache (MLA)."""
+    """The same with a latent cache (MLA), and of what an indexer or compressed rows take besides."""
     window_flops: float = 0.0
     wide_window_flops: float = 0.0
     """The same of layers with a sliding window."""
+    reread_rows: float = 0.0
+    """Cached elements for each token, of layers that see everything with heads of up to 256 elements."""
+    reread_layers: float = 0.0
+    """How many those are."""
 
     def __add__(self, other: LayerSums) -> LayerSums:  # type: ignore[override]
         """Both runs together."""
@@ -128,6 +132,7 @@ def _of(layer: LayerShape, shape: ModelShape) -> LayerSums:
     dense = 0.5 if layer.dense_bytes and not experts else 0.0
     flops = float(layer.attention_flops or 2 * shape.heads * row) if caches else 0.0
     wide = layer.key_length > WIDE_HEAD
+    reread = caches and not (windowed or latent) and layer.key_length <= 2 * WIDE_HEAD
     weights = layer.resident_weights or layer.resident_bytes * 8 / k.BITS_PER_RESIDENT_WEIGHT
     routed = layer.expert_weights or (shape.expert_count * 3 * shape.d_model * shape.expert_ff if experts else 0)
     return LayerSums(
@@ -150,9 +155,11 @@ def _of(layer: LayerShape, shape: ModelShape) -> LayerSums:
         layers=1.0,
         flops=0.0 if windowed or latent or wide else flops,
         wide_flops=flops if wide and not (windowed or latent) else 0.0,
-        latent_flops=flops if latent and not windowed else 0.0,
+        latent_flops=(flops if latent and not windowed else 0.0) + 2 * shape.heads * layer.index_length,
         window_flops=flops if windowed and not wide else 0.0,
         wide_window_flops=flops if windowed and wide else 0.0,
+        reread_rows=keys + values if reread else 0.0,
+        reread_layers=1.0 if reread else 0.0,
     )
 
 

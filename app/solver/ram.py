@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import sqrt
 
 from app.solver import constants as k
 from detectors.facts import Basis, Cpu, Device, Machine
@@ -20,7 +19,7 @@ def with_ram_bandwidth(machine: Machine) -> Machine:
     """The machine with the bandwidth of its CPU that an engine can use; as it is, where nothing is known.
 
     That is what the modules could move, or what the chiplets' links let through if that is less. A measured figure
-    counts half (geometrically): tools differ by more than processors do.
+    counts three quarters of it (geometrically): tools differ too.
     """
     devices = tuple(_with_bandwidth(device, machine) if device.kind == "cpu" else device for device in machine.devices)
     return machine if devices == machine.devices else replace(machine, devices=devices)
@@ -37,7 +36,8 @@ def _with_bandwidth(device: Device, machine: Machine) -> Device:
         return device  # once is enough: what comes out below is no longer a measurement
     bus = machine.memory.bus if machine.memory is not None else None
     most = (bus.theoretical_gbps if bus is not None else None) or measured
-    mixed = sqrt(min(measured / k.MEASURED_SHARE, most) * found[0])
+    share = k.MEASURED_WEIGHT
+    mixed = min(measured / k.MEASURED_SHARE, most) ** share * found[0] ** (1 - share)
     return replace(device, bandwidth_gbps=mixed, bandwidth_basis=found[1])
 
 

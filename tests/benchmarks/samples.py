@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ PRIORS: dict[str, tuple[float, float]] = {
     "kv_plain": (8.0, 0.4),
     "kv_latent": (4.0, 0.5),
     "cpu_weights": (1.15, 0.3),
+    "cpu_laptop": (1.6, 0.4),
     "cpu_sockets": (4.5, 0.5),
     "kt_weights": (2.0, 0.4),
     "cpu_layer": (0.15, 0.7),
@@ -89,14 +90,19 @@ class Matrix:
     """Samples as arrays, so that constants can be fitted to any part of them."""
 
     def __init__(
-        self, samples: Sequence[Sample], others: dict[str, float], names: Sequence[str] = tuple(PRIORS)
+        self,
+        samples: Sequence[Sample],
+        others: dict[str, float],
+        names: Sequence[str] | None = None,
+        priors: Mapping[str, tuple[float, float]] = PRIORS,
     ) -> None:
         self.samples = samples
-        self.names = list(names)
+        self.priors = priors
+        self.names = list(priors if names is None else names)
         self.quantities = np.array([[one.quantities.get(name, 0.0) for name in self.names] for one in samples])
         self.fixed = np.array(
             [
-                sum(value * others[name] for name, value in one.quantities.items() if name not in PRIORS)
+                sum(value * others[name] for name, value in one.quantities.items() if name not in priors)
                 for one in samples
             ]
         )
@@ -106,8 +112,8 @@ class Matrix:
         self.classes = np.array([one.row.placement_class for one in samples])
         self.clean = np.array([one.clean for one in samples])
         self.weights = machine_weights(list(self.machines))
-        self._prior = np.array([PRIORS[name][0] for name in self.names])
-        self._spread = np.array([PRIORS[name][1] for name in self.names])
+        self._prior = np.array([priors[name][0] for name in self.names])
+        self._spread = np.array([priors[name][1] for name in self.names])
 
     def fit(self, chosen: np.ndarray) -> Floats:
         """Constants by the chosen rows."""

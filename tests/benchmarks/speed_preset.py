@@ -29,6 +29,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "kv_plain": (PEAK, "without flash attention the scores are written and read as well"),
     "kv_latent": (RATED, "all query heads attend to one latent row (MLA), at {percent} % of the rated FP16"),
     "cpu_weights": (PEAK, "one socket reads weights at {percent} % of what its modules and links can"),
+    "cpu_laptop": (
+        PEAK,
+        "a laptop's processor beside a busy graphics card reads at {percent} % of what its modules can",
+    ),
     "cpu_sockets": (PEAK, "two sockets without NUMA care, {percent} % of the sum of both"),
     "kt_weights": (PEAK, "kt-kernel reads experts at {percent} % of the sum of all sockets"),
     "cpu_layer": ("layers x threads / 32", "barriers between the threads"),

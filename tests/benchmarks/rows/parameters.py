@@ -31,7 +31,7 @@ def engine_of(cells: Cells) -> Engine:
         "metal": "metal",
     }  # fmt: skip
     family = next((name for word, name in names.items() if word in f"{backend} {runtime if not backend else ''}"), "")
-    driver = next((word for word in ("radv", "amdvlk") if word in backend), "")
+    driver = next((word for word in ("radv-performance", "radv", "amdvlk") if word in backend), "")
     release = re.search(r"mesa\s*([\d.]+)", f"{backend} {cells.get('notes', '').lower()}")
     if "rocwmma" in backend and "no rocwmma" not in backend and "tuned" not in backend:
         driver = "rocwmma"
@@ -48,7 +48,7 @@ def parameters_of(cells: Cells, machine: Machine, context: int) -> Parameters:
     flags, notes = cells.get("flags", ""), cells.get("notes", "")
     stated = re.match(r"\d+", cells.get("threads", ""))
     cpu = machine.cpu
-    default = (cpu.decode_threads or cpu.physical_cores) if cpu is not None else None
+    default = (cpu.decode_threads or cpu.physical_cores or cpu.logical_cpus) if cpu is not None else None
     threads = int(stated[0]) if stated and int(stated[0]) else (default or 8)
     batch_threads = re.search(r"tb(\d+)", cells.get("threads", ""))
     swept = number(cells.get("prompt_tokens", "")) if cells.get("runtime", "").startswith("ik_llama") else None
