@@ -35,6 +35,14 @@ EXPANDING_RUNTIMES = frozenset({"ik_llama.cpp", "ktransformers"})
 """Those that expand latent rows for a prompt (`-mla 3`, SGLang); llama.cpp attends to the rows themselves."""
 
 
+REREAD_MB = 80.0
+REREAD_SLOPE = 1.6
+REREAD_MOST = 3.5
+"""Vulkan's attention reads the cache again for every few tokens: once a layer's keys and values outgrow what the GPU
+caches, it waits for memory. fit-2026-11, Strix Halo with RADV: 1 up to 67 MB in a layer, 1.8 to 3 at 134 MB, 3 to 4
+at 268 MB (gpt-oss, Qwen3.6 27B, Ministral 3, MiniMax M2.7); not so heads of 512 elements (Gemma 4)."""
+
+
 class _Ubatch(NamedTuple):
     """What is asked of every device."""
 
@@ -165,6 +173,10 @@ def _attending(step: _Ubatch, device: Device, sums: LayerSums) -> list[Cost]:
         rate = host_tflops(step.scene, step.parameters, experts=False)
         return [Cost("kv", device.id, "prefill_cpu_attention", (flops + wide + latent) / rate)]
     family, rate = attention_rate(step.scene, step.parameters, device)
+    if family == "vulkan" and sums.reread_layers:
+        cached = 2 * sums.reread_rows / sums.reread_layers * step.seen / 1e6
+        again = min(REREAD_MOST, 1 + REREAD_SLOPE * max(0.0, cached / REREAD_MB - 1))
+        flops, wide = flops * again, wide * again
     return [
         Cost("kv", device.id, f"prefill_attention_{family}", flops / rate),
         Cost("kv", device.id, f"prefill_wide_{family}", wide / rate),
