@@ -62,7 +62,7 @@ def _device_rows(report: PlanReport, device: str) -> list[tuple[str, set[int], s
     rows = []
     if attention:
         head = ", head" if placement.head == device else ""
-        rows.append((name, attention, ATTENTION, "yellow", f"{'attention' if shape.is_moe else 'all'}, KV{head}"))
+        rows.append((name, attention, ATTENTION, "yellow", f"{'attention' if shape.is_moe else 'weights'}, KV{head}"))
     if experts:
         rows.append(("" if attention else name, experts, EXPERTS, "cyan", "experts"))
     return rows

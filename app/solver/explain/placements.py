@@ -1,17 +1,10 @@
-"""A placement in words: what is where, why the others lost, what a person should know about it."""
+"""A placement in words: what is where, and what a person should know about it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from app.solver.model import ModelShape, Workload
-from app.solver.plan import Alternative, Placement, Prediction
-from app.units import bytes_text
+from app.solver.plan import Placement
 from detectors.facts import Machine
-
-if TYPE_CHECKING:
-    from app.solver.budget import Shortfall
 
 
 def placement_text(machine: Machine, placement: Placement, shape: ModelShape) -> str:
@@ -24,7 +17,10 @@ def placement_text(machine: Machine, placement: Placement, shape: ModelShape) ->
         return f"all on {name}"
     moe_layers = sum(1 for layer in shape.layers if layer.expert_bytes)
     if len(parts) == 1:
-        return f"attention on {name}, all {moe_layers} layers' experts {parts[0].removeprefix(f'{moe_layers} ')}"
+        text = f"attention on {name}, all {moe_layers} layers' experts {parts[0].removeprefix(f'{moe_layers} ')}"
+        if placement.resident_experts:
+            text += f" but {placement.resident_experts} of {shape.expert_count}, which are on {name} too"
+        return text
     return f"attention on {name}, layers of experts: {', '.join(parts)}"
 
 
@@ -51,36 +47,6 @@ def _divided_text(machine: Machine, placement: Placement, shape: ModelShape) -> 
     text = ", ".join(blocks)
     away = _expert_parts(machine, placement, shape, away=True)
     return f"{text}; experts of {', '.join(away)}" if away else text
-
-
-def alternatives(
-    machine: Machine,
-    shape: ModelShape,
-    best: Prediction,
-    chosen: Placement,
-    scored: Sequence[tuple[Prediction, Placement]],
-    failing: Sequence[Shortfall],
-) -> tuple[Alternative, ...]:
-    """The placements that lost, fastest first, each with its reason; those that do not fit come last."""
-    found = []
-    for prediction, placement in sorted(scored, key=lambda pair: -pair[0].tokens_per_s):
-        if placement == chosen:
-            continue
-        change = 100 * (prediction.tokens_per_s / best.tokens_per_s - 1)
-        dearest = max(prediction.terms, key=lambda term: term.value)
-        if change >= 0:
-            why = f"as fast within what can be predicted ({change:+.0f} %)"
-            if len(placement.devices) > len(chosen.devices):
-                why += ", but on more devices"
-        else:
-            why = f"{change:+.0f} %: {dearest.name} takes {dearest.value:.1f} of {prediction.ms_per_token:.1f} ms"
-        found.append(Alternative(placement_text(machine, placement, shape), prediction.tokens_per_s, why))
-    for lack in failing:
-        label = placement_text(machine, lack.placement, shape)
-        why = f"does not fit {lack.device.label}: {bytes_text(lack.missing_bytes)} too little"
-        if all(alternative.label != label for alternative in found):
-            found.append(Alternative(label, None, why))
-    return tuple(found)
 
 
 def notes(machine: Machine, shape: ModelShape, placement: Placement, workload: Workload) -> tuple[str, ...]:

@@ -15,13 +15,14 @@ from app.solver.scene import Scene
 from app.units import bytes_text
 from detectors.facts import Basis
 
-_CLASSES: tuple[tuple[str, Callable[[LayerShape], int]], ...] = (
+CLASSES: tuple[tuple[str, Callable[[LayerShape], int]], ...] = (
     ("attention", lambda layer: layer.attention_bytes),
     ("norms", lambda layer: layer.norm_bytes),
     ("router", lambda layer: layer.router_bytes),
     ("shared experts", lambda layer: layer.shared_bytes),
     ("dense networks", lambda layer: layer.dense_bytes),
 )
+"""What a layer holds besides its routed experts."""
 
 
 def memory_derivations(scene: Scene, plan: Plan) -> tuple[Derivation, ...]:
@@ -74,7 +75,7 @@ def _weights(scene: Scene, plan: Plan, held: DeviceMemory) -> Derivation:
     shape, placement = scene.shape, plan.placement
     attending = [shape.layers[i] for i in placement.attention_layers(held.device_id)]
     owned = [shape.layers[i] for i in placement.expert_layers(held.device_id) if shape.layers[i].expert_bytes]
-    parts = [(name, sum(size(layer) for layer in attending)) for name, size in _CLASSES]
+    parts = [(name, sum(size(layer) for layer in attending)) for name, size in CLASSES]
     parts.append((f"routed experts of {counted(len(owned), 'layer')}", sum(layer.expert_bytes for layer in owned)))
     if placement.head == held.device_id:
         parts.append(("output head", memory.head_bytes(shape, held.device_id)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.solver.decode import read_bandwidth
 from app.solver.explain.derivation import Derivation
 from app.solver.explain.rates import Rate, Setting, counted, rate_of, time_text
+from app.solver.explain.sizes import CLASSES
 from app.solver.model import ModelShape
 from app.solver.objectives import reported
 from app.solver.plan import Plan, Prediction, Term
@@ -124,7 +125,8 @@ def _read(shape: ModelShape, plan: Plan, term: Term, tokens: int) -> tuple[str, 
     """The weights that a term reads, and their bytes."""
     if term.part == "attention":
         layers = [shape.layers[i] for i in plan.placement.attention_layers(term.device)]
-        what = "attention, norms, router, shared experts and dense networks"
+        *names, last = [name for name, size in CLASSES if any(size(layer) for layer in layers)]
+        what = f"{', '.join(names)} and {last}" if names else last
         return f"{what} of {counted(len(layers), 'layer')}", sum(layer.resident_bytes for layer in layers)
     if term.part == "head":
         return f"the output matrix, {shape.vocabulary} rows of {shape.d_model}, and the last norm", shape.head_bytes

@@ -48,6 +48,7 @@ def name_of(scene: Scene, part: str, device_id: str) -> str:
     if part == "layers":
         return f"{'barriers' if device.kind == 'cpu' else 'launches'} on {device.label}"
     named = {
+        "attention": "attention on" if scene.shape.is_moe else "layer weights on",
         "head": "output head on",
         "kv": "KV cache on",
         "crossing": "crossing to",
