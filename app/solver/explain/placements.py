@@ -19,7 +19,7 @@ def placement_text(machine: Machine, placement: Placement, shape: ModelShape) ->
     if len(parts) == 1:
         text = f"attention on {name}, all {moe_layers} layers' experts {parts[0].removeprefix(f'{moe_layers} ')}"
         if placement.resident_experts:
-            text += f" but {placement.resident_experts} of {shape.expert_count}, which are on {name} too"
+            text += f", {placement.resident_experts} of {shape.expert_count} of each on {name} besides"
         return text
     return f"attention on {name}, layers of experts: {', '.join(parts)}"
 

@@ -25,10 +25,15 @@ def derivations(scene: Scene, plan: Plan) -> tuple[Derivation, ...]:
     )
 
 
+WORDS = frozenset({"kv_type", "load_mode", "host_experts", "numa", "kt_method"})
+"""Choices whose value is a word, which is in their unit."""
+
+
 def choice_text(choice: Term) -> str:
     """The value of a choice: `2048 tokens`, `q8_0`, `16 threads`."""
-    counted = choice.unit in ("tokens", "threads", "GiB", "nodes", "experts", "layers", "pools")
-    return f"{choice.value:g} {choice.unit}" if counted else choice.unit or f"{choice.value:g}"
+    if choice.name in WORDS:
+        return choice.unit
+    return f"{choice.value:g} {choice.unit}".rstrip()
 
 
 def _choice(choice: Term, crossover: str) -> Derivation:
