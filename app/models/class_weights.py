@@ -67,7 +67,7 @@ class ModelWeights:
             self.tied = False
         elif name == "token_embd.weight":
             self.vocabulary = shape[1] if len(shape) > 1 else 1
-        elif name.endswith("_exps.weight"):
+        elif name.endswith("_exps.weight") and name.count(".") > 2:  # blk.N.STEM.weight
             self._meet_experts(name, shape)
 
     def _meet_experts(self, name: str, shape: tuple[int, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
@@ -16,6 +17,7 @@ from app.models.ggml_types import GGML_TYPES
 from app.models.gguf import ArraySkipped, read_header
 from app.models.slices import write_slice, write_sparse
 from tests.models.files import tiny_layout, tiny_spec, write_bytes, write_tiny
+from tests.models.test_engine_loads import MODELS, tiny
 
 DISAGREED = {"Q8_1"}
 """The gguf package says 40 bytes; llama.cpp's static_assert says 36, and no file has such tensors."""
@@ -41,6 +43,12 @@ def same_as_reference(path: Path) -> None:
 def test_a_written_slice_reads_as_the_reference_reader_reads_it(tmp_path: Path) -> None:
     write_slice(tiny_spec(), tmp_path / "tiny.gguf")
     same_as_reference(tmp_path / "tiny.gguf")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_architecture_reads_as_the_reference_reader_reads_it(tmp_path: Path, name: str) -> None:
+    write_sparse(replace(tiny(name), quantization="Q4_K_M"), tmp_path / "sparse.gguf")
+    same_as_reference(tmp_path / "sparse.gguf")
 
 
 def test_a_file_of_every_value_type_reads_as_the_reference_reader_reads_it(tmp_path: Path) -> None:
