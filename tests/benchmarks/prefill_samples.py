@@ -31,8 +31,8 @@ PRIORS: dict[str, tuple[float, float]] = {
     "prefill_expert_calls": (0.03, 0.7),
     # as in decoding
     "prefill_weights": (1.4, 0.2),
-    # llama 8B at 32K tokens on an RTX 3090: 44 of 71 TFLOPS (llama.cpp PR 17505)
-    "prefill_attention_cuda": (1.3, 0.25),
+    # llama 8B at 32K tokens on an RTX 3090: 37 of 71 TFLOPS (llama.cpp PR 17505); 4 query heads for each KV head is few
+    "prefill_attention_cuda": (1.3, 0.12),
     "prefill_attention_hip": (7.0, 0.4),
     "prefill_attention_vulkan": (8.0, 0.5),
     "prefill_attention_amdvlk": (25.0, 0.6),
