@@ -50,7 +50,7 @@ RPC_CALLS_PER_TOKEN = 3
 RPC_BANDWIDTH_GBPS = 1.1
 """What an RPC connection moves: 10 Gbit/s Ethernet less its overhead. judgement."""
 
-UNKNOWN_CPU_BANDWIDTH_GBPS = 28.0
+UNKNOWN_CPU_BANDWIDTH_GBPS = 24.0
 """A socket whose memory speed is not known. rows: hosts that nobody describes are desktops that read 20 to 40 GB/s."""
 
 MEASURED_SHARE = 0.8

@@ -130,6 +130,8 @@ def _weights(step: _Step, device: Device, *, experts: bool = False) -> str:
     if experts and device.kind == "cpu" and step.parameters.kt is not None:
         return "kt_weights"
     coefficient = weight_coefficient(device, step.scene.machine.cpu, experts=experts)
+    if coefficient == "cpu_sockets" and step.parameters.numa:
+        return "cpu_numa"
     if coefficient == "cpu_weights" and device.bandwidth_gbps and _is_laptop(step.scene.machine):
         return "cpu_laptop"
     return coefficient

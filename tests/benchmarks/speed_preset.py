@@ -34,6 +34,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "a laptop's processor beside a busy graphics card reads at {percent} % of what its modules can",
     ),
     "cpu_sockets": (PEAK, "two sockets without NUMA care, {percent} % of the sum of both"),
+    "cpu_numa": (PEAK, "two sockets whose threads and pages are distributed, {percent} % of the sum of both"),
     "kt_weights": (PEAK, "kt-kernel reads experts at {percent} % of the sum of all sockets"),
     "cpu_layer": ("layers x threads / 32", "barriers between the threads"),
     "cpu_flops": (THREADS, "a core multiplies 40 GFLOPS of quantized weights, one token at a time"),
@@ -55,6 +56,7 @@ FIXED: dict[str, tuple[float, float, float, str]] = {
         0.04,
         "thread sweeps on i5-12400F and Core Ultra 265K; lab: 26 GFLOPS on a vCPU",
     ),
+    "cpu_numa": (2.5, 1.3, 4.0, "published two-socket EPYCs with --numa distribute: 30 to 80 % of the sum"),
     "rpc_bytes": (1.0, 0.8, 1.5, "judgement"),
 }
 """Constants that rows do not tell: value, low, high, source."""
