@@ -9,10 +9,14 @@ from app.errors import NoEngineError, UsageError
 from app.hardware.coefficients import shipped_coefficients
 from app.jobs.calibrating import Calibrated, coefficients_for
 from app.jobs.checking import known_machine
+from app.jobs.runtime_choice import runtimes_for, solve_for
 from app.runtimes.assumed import assumed_engine
 from app.runtimes.base import Command, Engine
+from app.runtimes.ktransformers_command import ktransformers_command, ktransformers_engine
 from app.runtimes.registry import bounded_by_engine, engine_at, find_engines, machine_with_remotes, runtimes
+from app.solver.budget import with_prompt_cache, without_prompt_cache
 from app.solver.coefficients import Coefficients
+from app.solver.ktransformers import RUNTIME
 from app.solver.model import KvType, ModelShape, Policy, Workload
 from app.solver.plan import DeviceMemory, Plan
 from app.solver.scene import Scene
@@ -51,7 +55,7 @@ class PlanRequest:
     """A captured machine to plan for in place of this one."""
     load_mode: str | None = None
     runtimes: tuple[str, ...] | None = None
-    """`llama.cpp`, `ktransformers`; `None`: llama.cpp."""
+    """`llama.cpp`, `ktransformers`; `None`: llama.cpp, and KTransformers where it is installed or elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,9 @@ def make_plan(
     policy = _policy(request, machine, engine)
     known = coefficients_for(machine, engine) if request.capture is None else Calibrated(shipped_coefficients())
     scene = Scene(machine, shape, known.coefficients)
-    plan = solve(scene, request.workload, policy, model_path=str(request.model))
+    plan = solve_for(scene, request.workload, policy, model_path=str(request.model))
+    if plan.runtime == RUNTIME:
+        return _for_ktransformers(request, scene, plan, policy, known.notes)
     from app.models.finding import is_loadable  # what reads presets is not needed to start
 
     launchable = request.capture is None and is_loadable(request.model)
@@ -106,6 +112,18 @@ def make_plan(
     plan = replace(plan, notes=(*plan.notes, *known.notes, *([unseen] if unseen else [])))
     command = runtimes()[engine.runtime].command(plan, engine, port=request.port or _free_port())
     return PlannedRun(request, machine, shape, engine, plan, command, checked, launchable, policy, scene.coefficients)
+
+
+def _for_ktransformers(
+    request: PlanRequest, scene: Scene, plan: Plan, policy: Policy, notes: tuple[str, ...]
+) -> PlannedRun:
+    """A plan that is printed, not launched: its weights are not a file that could be given."""
+    engine = ktransformers_engine()
+    plan = replace(plan, notes=(*plan.notes, *notes))
+    command = ktransformers_command(plan, engine, port=request.port or _free_port())
+    return PlannedRun(
+        request, scene.machine, scene.shape, engine, plan, command, False, False, policy, scene.coefficients
+    )
 
 
 def find_model(model: str) -> ModelShape:
@@ -167,7 +185,8 @@ def _policy(request: PlanRequest, machine: Machine, engine: Engine) -> Policy:
         ubatch=request.ubatch,
         threads=request.threads,
         load_mode=request.load_mode,
-        runtimes=request.runtimes or ("llama.cpp",),
+        runtimes=runtimes_for(request.runtimes, elsewhere=request.capture is not None),
+        repacks=not engine.flags or {"--no-host", "--no-op-offload"} <= engine.flags,
     )
 
 
@@ -178,7 +197,7 @@ def _checked(plan: Plan, scene: Scene, request: PlanRequest, policy: Policy, eng
         answer = runtime.memory_oracle(plan, engine)
         if answer is None:
             return plan, False
-        plan = _measured(plan, scene.shape, answer)
+        plan = _measured(plan, scene, answer)
         over = {
             memory.device_id: memory.total_bytes + memory.reserve_bytes - memory.available_bytes
             for memory in plan.memory
@@ -195,13 +214,13 @@ def _checked(plan: Plan, scene: Scene, request: PlanRequest, policy: Policy, eng
     return plan, False
 
 
-def _measured(plan: Plan, shape: ModelShape, answer: dict[str, tuple[int, int, int]]) -> Plan:
-    """The plan with the engine's figures in place of the formula's.
+def _measured(plan: Plan, scene: Scene, answer: dict[str, tuple[int, int, int]]) -> Plan:
+    """The plan with the engine's figures in place of the formula's, and with what they leave for prompts to keep.
 
     The tool reserves logits for a whole ubatch where a server needs a row per sequence. Where they are what its
     compute buffer is made of, on the device of the output head, the formula is closer by up to 1.5 GiB.
     """
-    logits = min(plan.parameters.ubatch, plan.parameters.context) * shape.vocabulary * 4
+    logits = min(plan.parameters.ubatch, plan.parameters.context) * scene.shape.vocabulary * 4
 
     def measured(memory: DeviceMemory) -> DeviceMemory:
         if memory.device_id not in answer:
@@ -211,7 +230,9 @@ def _measured(plan: Plan, shape: ModelShape, answer: dict[str, tuple[int, int, i
             compute = min(compute, memory.compute_bytes)
         return replace(memory, weight_bytes=weights, kv_bytes=kv, compute_bytes=compute, basis="measured")
 
-    return replace(plan, memory=tuple(measured(memory) for memory in plan.memory))
+    memories = without_prompt_cache(tuple(measured(memory) for memory in plan.memory))
+    memories, parameters = with_prompt_cache(scene.machine, memories, plan.parameters)
+    return replace(plan, memory=memories, parameters=parameters)
 
 
 def _unseen_gpus(machine: Machine, engine: Engine) -> str | None:

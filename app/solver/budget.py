@@ -141,6 +141,11 @@ def with_prompt_cache(
     return with_cache, replace(parameters, cache_ram_bytes=limit)
 
 
+def without_prompt_cache(memories: tuple[DeviceMemory, ...]) -> tuple[DeviceMemory, ...]:
+    """The plan's memory without the server's prompt cache."""
+    return tuple(replace(one, other_bytes=0) if one.device_id == memory.HOST else one for one in memories)
+
+
 def usable_devices(machine: Machine, policy: Policy) -> tuple[Device, ...]:
     """The devices that the policy allows."""
     allowed = policy.devices

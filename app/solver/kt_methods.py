@@ -1,6 +1,6 @@
 """What KTransformers can do with which processor, weights and shapes: the rules of kt-kernel 0.7.2.
 
-Sources: kt-kernel's own wheel (`experts.py`, `utils/amx.py`, `moe-tp.hpp`, the instruction sets that its builds contain)
+Sources: the wheel of kt-kernel (`experts.py`, `utils/amx.py`, `moe-tp.hpp`, the instruction sets of its builds)
 and runs of it. Its documents ask for more than its code does: AMXINT8 runs on AVX-512 without AMX.
 """
 

@@ -109,9 +109,12 @@ class Search:
         gains = []
         for attention in {device for device, _ in best.blocks}:
             one = self._one(attention, best.parameters)
-            costs = [one.owner_cost(device.id) for device in self.devices]
-            gains.append((max(costs) - min(costs)) / len(self.layers.moe))
-        return best.seconds - layers * max(gains)
+            costs = {device.id: one.owner_cost(device.id) / len(self.layers.moe) for device in self.devices}
+            cheapest = min(costs, key=lambda owner: costs[owner])
+            there = sum(count for _, count, owner in best.homes if owner == cheapest)
+            away = len(self.layers.moe) - there if len(best.blocks) == 1 else len(self.layers.moe)
+            gains.append(min(layers, away) * (max(costs.values()) - costs[cheapest]))
+        return best.seconds - max(gains)
 
     def _on_one(self, first: Parameters) -> list[Candidate]:
         found = []
