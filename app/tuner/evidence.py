@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.solver.calibration import CalibrationResult, Trial, calibrated
 from app.solver.coefficients import Coefficient, Coefficients
 from app.solver.decode import decode_costs
+from app.solver.model import ModelShape
 from app.solver.prediction import placement_class
 from app.solver.prefill import prefill_costs
 from app.solver.ram import with_ram_bandwidth
@@ -102,7 +103,8 @@ def _says_more(result: CalibrationResult, name: str) -> bool:
 
 def trial_of(machine: Machine, engine: Engine, coefficients: Coefficients, measurement: Measurement) -> Trial | None:
     """A measurement as the fit takes it; `None` where a device or a constant of it is not there."""
-    scene = Scene(machine, measurement.shape, coefficients, engine)
+    shape = measurement.shape if measurement.phase == "decode" else prompt_shape(measurement)
+    scene = Scene(machine, shape, coefficients, engine)
     placement, parameters = measurement.placement, measurement.parameters
     try:
         if measurement.phase == "decode":
@@ -120,6 +122,28 @@ def trial_of(machine: Machine, engine: Engine, coefficients: Coefficients, measu
     except KeyError:
         return None
     return Trial(costs, measurement.ms_per_token, kind, measurement.noise)
+
+
+def prompt_shape(measurement: Measurement) -> ModelShape:
+    """What a prompt computes of a model: llama.cpp runs the last layer's network for the last token alone.
+
+    That is nothing of a whole model's time, and half of a slice's.
+    """
+    shape = measurement.shape
+    if measurement.layer_only or not shape.layers:
+        return shape
+    last = shape.layers[-1]
+    kept = (last.attention_bytes + last.norm_bytes) / last.resident_bytes if last.resident_bytes else 1.0
+    without = replace(
+        last,
+        router_bytes=0,
+        shared_bytes=0,
+        dense_bytes=0,
+        expert_bytes=0,
+        expert_weights=0,
+        resident_weights=round(last.resident_weights * kept),
+    )
+    return replace(shape, layers=(*shape.layers[:-1], without))
 
 
 def _ms(costs: Sequence[Cost], coefficients: Coefficients) -> float:

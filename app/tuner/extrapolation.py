@@ -13,7 +13,8 @@ class LayerLine:
     """The straight line through times of slices."""
 
     fixed_ms: float
-    """Head, embedding, and what one step costs whatever it computes."""
+    """Head, embedding, and what one step costs whatever it computes. Of a prompt it may be negative: the last layer
+    computes its network for the last token alone."""
     per_layer_ms: float
 
     def ms(self, layers: int) -> float:
@@ -21,13 +22,14 @@ class LayerLine:
         return self.fixed_ms + layers * self.per_layer_ms
 
 
-def line_through(ms_by_layers: Mapping[int, float]) -> LayerLine:
+def line_through(ms_by_layers: Mapping[int, float], *, prompt: bool = False) -> LayerLine:
     """The line that fits slices of one model best; by two of them it is exact.
 
     Slices must have layers of the same kinds in the same shares as the model has: whole periods of its pattern.
 
     Args:
         ms_by_layers: number of layers to milliseconds per token.
+        prompt: whether it is a prompt's time.
 
     Raises:
         UsageError: fewer than two different slices.
@@ -40,7 +42,9 @@ def line_through(ms_by_layers: Mapping[int, float]) -> LayerLine:
     slope = sum((layers - mean_layers) * (ms - mean_ms) for layers, ms in ms_by_layers.items()) / sum(
         (layers - mean_layers) ** 2 for layers in ms_by_layers
     )
-    # Noise can make more layers look cheaper than fewer: then all of the time is taken to be the layers'.
-    if slope <= 0:
-        return LayerLine(0.0, mean_ms / mean_layers)
-    return LayerLine(max(0.0, mean_ms - slope * mean_layers), slope)
+    fixed = mean_ms - slope * mean_layers
+    # Noise can make more layers look cheaper than fewer, or nothing dearer than nothing: then only the layers count.
+    if slope <= 0 or (fixed < 0 and not prompt):
+        through_zero = sum(layers * ms for layers, ms in ms_by_layers.items()) / sum(n * n for n in ms_by_layers)
+        return LayerLine(0.0, through_zero)
+    return LayerLine(fixed, slope)

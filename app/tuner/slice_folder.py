@@ -46,6 +46,7 @@ class SliceFolder:
         self._parent = cache_dir() / "calibration"
         self.path = self._parent / str(os.getpid())
         self._written: dict[Slice, Path] = {}
+        self._count = 0
 
     def __enter__(self) -> SliceFolder:
         for old in self._parent.glob("*"):
@@ -67,7 +68,8 @@ class SliceFolder:
             UsageError: the model has no such slice.
         """
         if wanted not in self._written:
-            path = self.path / f"{len(self._written)}.gguf"
+            self._count += 1
+            path = self.path / f"{self._count}.gguf"
             write_slice(
                 find_spec(wanted.model),
                 path,
@@ -78,6 +80,12 @@ class SliceFolder:
             )
             self._written[wanted] = path
         return self._written[wanted]
+
+    def discard(self, wanted: Slice) -> None:
+        """Remove a slice that is no longer wanted, for its disk space."""
+        path = self._written.pop(wanted, None)
+        if path is not None:
+            path.unlink(missing_ok=True)
 
     def shape(self, wanted: Slice) -> ModelShape:
         """The shape of a slice that was written."""

@@ -28,6 +28,15 @@ def test_a_slice_is_written_once_and_has_the_shape_that_was_planned(home: Path) 
     assert not folder.path.exists()
 
 
+def test_a_discarded_slice_is_gone_and_is_written_again_when_wanted(home: Path) -> None:
+    with SliceFolder() as folder:
+        path = folder.file(TINY)
+        folder.discard(TINY)
+        folder.discard(TINY)
+        assert not path.exists()
+        assert folder.file(TINY).exists()
+
+
 def test_an_error_removes_the_folder_too(home: Path) -> None:
     folder = SliceFolder()
 
