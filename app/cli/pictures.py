@@ -46,7 +46,8 @@ def placement_picture(report: PlanReport, width: int) -> list[Line]:
         left = f"{INDENT}{name[:MAX_LABEL]:<{column}}{len(held):>{len(COUNT_HEADING)}}  "
         drawn.append(((left, ""), (picture, style), (f"  {words}", "")))
     if plan.placement.resident_experts:
-        resident = f"{plan.placement.resident_experts} of {shape.expert_count} experts of every layer are there too"
+        owner = machine.device(plan.placement.head).label
+        resident = f"{plan.placement.resident_experts} of {shape.expert_count} of each layer on {owner} besides"
         drawn.append(line(f"{' ' * lead}{resident}"))
     if partial:
         drawn.append(line(f"{' ' * lead}{SOME} some of the cell's layers", "dim"))
@@ -115,7 +116,7 @@ def _parts(use: PoolUse) -> list[tuple[float, str, str]]:
 
 
 def _pool_words(report: PlanReport, use: PoolUse, column: int, width: int) -> list[Line]:
-    named = {"engine": own_use(use)}
+    named = {"engine": own_use(report.plan, use)}
     text = ", ".join(f"{named.get(name, name)} {bytes_text(size)}" for name, size in _kinds(use) if size)
     if len(use.devices) > 1:
         text += f"; one pool for {' and '.join(report.machine.device(device).label for device in use.devices)}"
@@ -152,7 +153,8 @@ def curve_charts(report: PlanReport, width: int) -> list[Line]:
     if curves.decode_by_batch:
         charts.append(_columns("decode t/s of all, by sequences", curves.decode_by_batch, each))
     if curves.prefill_by_ubatch:
-        charts.append(_columns("prefill t/s, by ubatch", curves.prefill_by_ubatch, each))
+        by = "ubatch" if report.plan.parameters.kt is None else "chunk"
+        charts.append(_columns(f"prefill t/s, by {by}", curves.prefill_by_ubatch, each))
     rows = [charts] if three else [charts[:2], charts[2:]]
     drawn: list[Line] = []
     for blocks in filter(None, rows):

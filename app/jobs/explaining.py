@@ -15,10 +15,10 @@ from app.solver.explain.derivation import Derivation
 from app.solver.explain.pools import PoolUse, pool_uses
 from app.solver.explain.prompts import crossover_text
 from app.solver.explain.questions import derivations
+from app.solver.explain.scenes import scene_of_plan
 from app.solver.model import ModelShape
 from app.solver.plan import Plan, Prediction, Term
 from app.solver.prediction import predict_decode
-from app.solver.ram import with_ram_bandwidth
 from app.solver.scene import Scene
 from detectors.facts import Machine
 
@@ -34,6 +34,7 @@ class PlanReport:
     request: PlanRequest
     machine: Machine
     shape: ModelShape
+    """With the weights that the runtime computes with."""
     engine: Engine
     plan: Plan
     placement: str
@@ -60,19 +61,20 @@ class PlanReport:
 
 def report_of(planned: PlannedRun) -> PlanReport:
     """All that can be said about a plan. The solver is asked again for what would move it: some 0.1 s."""
-    scene, plan = scene_of(planned), planned.plan
+    asked, plan = _asked(planned), planned.plan
+    scene = scene_of_plan(asked, plan)
     return PlanReport(
         schema=SCHEMA,
         request=planned.request,
         machine=planned.machine,
-        shape=planned.shape,
+        shape=scene.shape,
         engine=planned.engine,
         plan=plan,
         placement=placement_text(planned.machine, plan.placement, planned.shape),
         decode_full=predict_decode(scene, plan.placement, plan.parameters, context=plan.workload.context),
         pools=pool_uses(planned.machine, plan.memory),
         limits=shares(scene, plan.decode),
-        moves=moves(scene, plan, planned.policy),
+        moves=moves(asked, plan, planned.policy),
         crossover=crossover_text(scene, plan),
         derivations=derivations(scene, plan),
         constants=_constants(scene, plan),
@@ -85,7 +87,11 @@ def report_of(planned: PlannedRun) -> PlanReport:
 
 def scene_of(planned: PlannedRun) -> Scene:
     """What the plan's numbers were reckoned with."""
-    return Scene(with_ram_bandwidth(planned.machine), planned.shape, planned.coefficients)
+    return scene_of_plan(_asked(planned), planned.plan)
+
+
+def _asked(planned: PlannedRun) -> Scene:
+    return Scene(planned.machine, planned.shape, planned.coefficients)
 
 
 def command_words(command: Command) -> list[str]:

@@ -9,13 +9,13 @@ from functools import partial
 
 from app.errors import NoFitError
 from app.jobs.checking import known_machine
+from app.jobs.explaining import scene_of
 from app.jobs.planning import PlannedRun, PlanRequest, make_plan
 from app.solver.explain import placement_text
 from app.solver.explain.pools import pool_uses
 from app.solver.model import Policy, Workload
 from app.solver.plan import Plan
 from app.solver.prediction import predict_decode
-from app.solver.ram import with_ram_bandwidth
 from app.solver.scene import Scene
 from app.solver.search import fits
 from app.units import bytes_text, count_text, rate_text
@@ -202,11 +202,7 @@ def _speed_text(value: float) -> str:
 
 
 def _decode_at(run: PlannedRun, depth: int) -> float:
-    return predict_decode(_scene(run), run.plan.placement, run.plan.parameters, context=depth).tokens_per_s
-
-
-def _scene(run: PlannedRun) -> Scene:
-    return Scene(with_ram_bandwidth(run.machine), run.shape, run.coefficients)
+    return predict_decode(scene_of(run), run.plan.placement, run.plan.parameters, context=depth).tokens_per_s
 
 
 def _pool_labels(pair: tuple[PlannedRun | None, PlannedRun | None]) -> list[str]:
@@ -221,7 +217,9 @@ def _pool_bytes(run: PlannedRun, label: str) -> float | None:
 
 def longest_context(run: PlannedRun) -> float:
     """The longest context, in steps of 4K, with which the model fits at all; at most what it was trained for."""
-    return float(longest_fitting(_scene(run), run.plan.workload, run.policy))
+    if run.plan.parameters.kt is not None:
+        return float(run.plan.workload.context)
+    return float(longest_fitting(scene_of(run), run.plan.workload, run.policy))
 
 
 def longest_fitting(scene: Scene, workload: Workload, policy: Policy) -> int:

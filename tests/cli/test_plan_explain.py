@@ -85,6 +85,30 @@ def milliseconds(equation: str) -> float:
     return value
 
 
+def size(text: str) -> float:
+    number, unit = text.split()
+    return float(number) * {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}[unit]
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [("gpt-oss-120b", ()), ("deepseek-v2-lite", ()), ("qwen3-next-80b-a3b", ("--parallel", "2")),
+     ("gemma-4-26b-a4b", ("--kv-type", "q8_0")), ("gemma-3-27b", ())],
+)  # fmt: skip
+def test_bytes_are_the_sum_of_what_their_equations_name(model: str, words: tuple[str, ...], plan: Plan) -> None:
+    report = json.loads(plan(model, DESK, "-c", "16K", *words, "--json")[1])
+    for one in derivations(report):
+        if one["name"].startswith("kv on"):
+            addends = [part.split(" x ") for part in one["equation"].rpartition(" = ")[0].split(" + ")]
+            total = sum(float(count.split()[0]) * size(each) for count, each in addends)
+        elif one["name"].startswith(("weights on", "memory of")):
+            parts = one["equation"].rpartition(" = ")[0].split(" + ")
+            total = sum(size(" ".join(part.split()[-2:])) for part in parts)
+        else:
+            continue
+        assert total == pytest.approx(one["value"], rel=0.03), one["equation"]
+
+
 @pytest.mark.parametrize(
     "words",
     [(), ("--parallel", "4", "--objective", "throughput"), ("--objective", "context"), ("--prompt-tokens", "4K")],

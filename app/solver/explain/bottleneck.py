@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from app.errors import NoFitError
 from app.solver.decode import read_bandwidth
 from app.solver.explain.placements import placement_text
+from app.solver.explain.scenes import scene_of_plan
+from app.solver.ktransformers import solve_ktransformers
 from app.solver.model import Policy
 from app.solver.objectives import reported
 from app.solver.plan import Parameters, Plan, Prediction, Term
 from app.solver.prediction import predict_decode, predict_prefill
+from app.solver.ram import with_ram_bandwidth
 from app.solver.scene import Scene
 from app.solver.search import solve
 from app.units import bytes_text, count_text
@@ -98,10 +101,11 @@ def moves(scene: Scene, plan: Plan, policy: Policy) -> tuple[Move, ...]:
     A faster part is reckoned with the same plan; more memory and a shorter context with the best plan they allow.
 
     Args:
-        scene: model, machine, constants, as the plan was made for.
+        scene: model, machine, constants, as the solver was asked with.
         plan: what was chosen.
         policy: what the person decided.
     """
+    scene = replace(scene, machine=with_ram_bandwidth(scene.machine))
     before = _Speeds.of(scene, plan, plan.parameters)
     found = [
         *_faster(scene, plan, before),
@@ -121,6 +125,7 @@ class _Speeds:
 
     @classmethod
     def of(cls, scene: Scene, plan: Plan, parameters: Parameters) -> _Speeds:
+        scene = scene_of_plan(scene, plan)
         work = plan.workload
         depth = plan.decode.at_context
         prompt = max(1, min(work.prompt_tokens, work.context))
@@ -168,6 +173,8 @@ def _with_more_cores(scene: Scene, cpu: Cpu, plan: Plan) -> _Speeds:
     cores = cpu.physical_cores and cpu.physical_cores * 2
     machine = replace(scene.machine, cpu=replace(cpu, physical_cores=cores, logical_cpus=cpu.logical_cpus * 2))
     own = replace(plan.parameters, threads_batch=plan.parameters.threads_batch * 2)
+    if own.kt is not None:
+        own = replace(own, kt=replace(own.kt, cpu_threads=own.kt.cpu_threads * 2))
     tried = (own, replace(own, threads=own.threads * 2))
     speeds = [_Speeds.of(replace(scene, machine=machine), plan, parameters) for parameters in tried]
     return min(speeds, key=lambda speed: speed.turn_s)
@@ -208,7 +215,8 @@ def _shorter(scene: Scene, plan: Plan, policy: Policy, before: _Speeds) -> Itera
 def _again(scene: Scene, plan: Plan, policy: Policy, before: _Speeds, label: str) -> Iterator[Move]:
     """The best plan there would be, for the workload of `plan`."""
     try:
-        found = solve(scene, plan.workload, policy, model_path=plan.model_path)
+        solver = solve if plan.parameters.kt is None else solve_ktransformers
+        found = solver(scene, plan.workload, policy, model_path=plan.model_path)
     except NoFitError:
         return
     text = placement_text(scene.machine, found.placement, scene.shape)

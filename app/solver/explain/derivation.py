@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from app.units import bytes_text
 from detectors.facts import Basis
 
 
@@ -26,6 +27,13 @@ class Derivation:
     reasons: tuple[str, ...] = ()
     """Where each number in the equation comes from, one sentence each."""
     parts: tuple[Derivation, ...] = ()
+
+
+def sized(name: str, size: int, equation: str, basis: Basis | None, reasons: Iterable[str]) -> Derivation:
+    """A number of bytes, which the equation comes to."""
+    result = bytes_text(size)
+    whole = f"{equation} = {result}" if equation else ""
+    return Derivation(name, float(size), "bytes", result, whole, basis, tuple(reasons))
 
 
 def walk(derivations: Iterable[Derivation]) -> Iterator[tuple[str, Derivation]]:

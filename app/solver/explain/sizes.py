@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from app.solver import memory
-from app.solver.explain.derivation import Derivation
+from app.solver.explain.derivation import Derivation, sized
+from app.solver.explain.kt_sizes import kt_compute, kt_weights
 from app.solver.explain.pools import PoolUse, pool_uses
 from app.solver.explain.rates import counted
 from app.solver.explain.terms import worst_basis
@@ -13,7 +14,6 @@ from app.solver.model import KvType, LayerShape
 from app.solver.plan import DeviceMemory, Plan
 from app.solver.scene import Scene
 from app.units import bytes_text
-from detectors.facts import Basis
 
 CLASSES: tuple[tuple[str, Callable[[LayerShape], int]], ...] = (
     ("attention", lambda layer: layer.attention_bytes),
@@ -25,14 +25,21 @@ CLASSES: tuple[tuple[str, Callable[[LayerShape], int]], ...] = (
 """What a layer holds besides its routed experts."""
 
 
+_KINDS = {"full": "layer", "swa": "sliding-window layer", "recurrent": "recurrent layer", "none": "layer"}
+
+TOLD = 0.01
+"""A figure of the engine that differs by more than this from the formula is told apart from it."""
+
+
 def memory_derivations(scene: Scene, plan: Plan) -> tuple[Derivation, ...]:
     """`memory`, `weights`, `kv`, `compute` and `reserve`, each with its devices or pools as parts."""
     used = pool_uses(scene.machine, plan.memory)
+    weights, compute = (_weights, _compute) if plan.parameters.kt is None else (kt_weights, kt_compute)
     return (
-        _total("memory", (_pool(scene, one) for one in used)),
-        _total("weights", (_weights(scene, plan, one) for one in plan.memory if one.weight_bytes)),
+        _total("memory", (_pool(scene, plan, one) for one in used)),
+        _total("weights", (weights(scene, plan, one) for one in plan.memory if one.weight_bytes)),
         _total("kv", (_cache(scene, plan, one) for one in plan.memory if one.kv_bytes)),
-        _total("compute", (_compute(scene, plan, one) for one in plan.memory if one.compute_bytes)),
+        _total("compute", (compute(scene, plan, one) for one in plan.memory if one.compute_bytes)),
         _total("reserve", (_reserve(one) for one in used)),
     )
 
@@ -46,13 +53,13 @@ def _total(name: str, parts: Iterable[Derivation]) -> Derivation:
     return Derivation(name, float(size), "bytes", bytes_text(size), equation, basis, (), listed)
 
 
-def _pool(scene: Scene, use: PoolUse) -> Derivation:
+def _pool(scene: Scene, plan: Plan, use: PoolUse) -> Derivation:
     names = " and ".join(scene.machine.device(one).label for one in use.devices)
     parts = [
         ("weights", use.weight_bytes),
         ("KV cache", use.kv_bytes),
         ("compute buffers", use.compute_bytes),
-        (own_use(use), use.other_bytes),
+        (own_use(plan, use), use.other_bytes),
     ]
     equation = " + ".join(f"{name} {bytes_text(size)}" for name, size in parts if size)
     taken = use.used_by_others_bytes
@@ -63,12 +70,14 @@ def _pool(scene: Scene, use: PoolUse) -> Derivation:
     ]
     if use.basis == "measured":
         reasons.append("the engine itself was asked for these figures")
-    return _size(f"memory of {use.label}", use.plan_bytes, equation, use.basis, reasons)
+    return sized(f"memory of {use.label}", use.plan_bytes, equation, use.basis, reasons)
 
 
-def own_use(use: PoolUse) -> str:
-    """What the engine takes besides: in RAM its prompt cache, on a GPU the driver's context."""
-    return "prompt cache" if memory.HOST in use.devices else "driver context"
+def own_use(plan: Plan, use: PoolUse) -> str:
+    """What the engine takes besides: in RAM its prompt cache or its process, on a GPU the driver's context."""
+    if memory.HOST not in use.devices:
+        return "driver context"
+    return "prompt cache" if plan.parameters.kt is None else "process"
 
 
 def _weights(scene: Scene, plan: Plan, held: DeviceMemory) -> Derivation:
@@ -84,29 +93,34 @@ def _weights(scene: Scene, plan: Plan, held: DeviceMemory) -> Derivation:
         parts.append(("tables of rows", shape.lookup_bytes))
     equation = " + ".join(f"{name} {bytes_text(size)}" for name, size in parts if size)
     reasons = ["every figure is of the tensors themselves: shape times type"]
-    return _size(f"weights on {scene.machine.device(held.device_id).label}", held.weight_bytes, equation, None, reasons)
+    return sized(f"weights on {scene.machine.device(held.device_id).label}", held.weight_bytes, equation, None, reasons)
 
 
 def _cache(scene: Scene, plan: Plan, held: DeviceMemory) -> Derivation:
     shape, parameters = scene.shape, plan.parameters
-    layers = [shape.layers[i] for i in plan.placement.attention_layers(held.device_id)]
+    # KTransformers' GPUs share every layer; only the first is in the placement.
+    owner = held.device_id if parameters.kt is None else plan.placement.head
+    layers = [shape.layers[i] for i in plan.placement.attention_layers(owner)]
     cells = memory.padded(parameters.context // parameters.parallel)
     type_k, type_v = parameters.kv_type_k, parameters.kv_type_v
+    alike: dict[tuple[str, int], list[LayerShape]] = {}
+    for layer in layers:
+        alike.setdefault((layer.kind, memory.layer_kv_bytes(layer, shape.window, parameters)), []).append(layer)
     equation, reasons = [], []
-    for kind, what in (("full", "layers"), ("swa", "sliding-window layers"), ("recurrent", "recurrent layers")):
-        group = [layer for layer in layers if layer.kind == kind]
-        if not group:
-            continue
-        one = memory.layer_kv_bytes(group[0], shape.window, parameters)
-        equation.append(f"{len(group)} {what} x {bytes_text(one)}")
-        reasons.append(_row(group[0], kind, shape.window, cells, plan))
+    for (kind, size), group in alike.items():
+        if size:
+            equation.append(f"{counted(len(group), _KINDS[kind])} x {bytes_text(size)}")
+            reasons.append(_row(group[0], kind, shape.window, cells, plan))
+    formula = sum(size * len(group) for (_, size), group in alike.items())
+    if abs(formula / held.kv_bytes - 1) > TOLD:
+        reasons.append(f"that would be {bytes_text(formula)}; the engine itself said {bytes_text(held.kv_bytes)}")
     values = any(layer.value_length for layer in layers)
     value = f", {_bytes_of(type_v)} as value ({type_v})" if values else ""
     reasons.append(f"a cached element takes {_bytes_of(type_k)} as key ({type_k}){value}")
     if parameters.context // parameters.parallel != cells:
         reasons.append(f"{parameters.context // parameters.parallel} tokens are padded to {cells}, in steps of 256")
     name = f"kv on {scene.machine.device(held.device_id).label}"
-    return _size(name, held.kv_bytes, " + ".join(equation), held.basis, reasons)
+    return sized(name, held.kv_bytes, " + ".join(equation), held.basis, reasons)
 
 
 def _row(layer: LayerShape, kind: str, window: int, cells: int, plan: Plan) -> str:
@@ -152,7 +166,7 @@ def _compute(scene: Scene, plan: Plan, held: DeviceMemory) -> Derivation:
     asked = held.basis == "measured"
     equation = "what the engine said" if asked else "the largest phase, as the engine reuses the memory of the others"
     name = f"compute on {scene.machine.device(device_id).label}"
-    return _size(name, held.compute_bytes, equation, held.basis, reasons)
+    return sized(name, held.compute_bytes, equation, held.basis, reasons)
 
 
 def _attention_buffer(scene: Scene, plan: Plan, sizes: memory.Buffers) -> str:
@@ -183,10 +197,4 @@ def _tokens(plan: Plan) -> int:
 
 def _reserve(use: PoolUse) -> Derivation:
     reasons = ["for the driver, the desktop and growth after the load; --reserve changes it"]
-    return _size(f"reserve on {use.label}", use.reserve_bytes, "", "estimated", reasons)
-
-
-def _size(name: str, size: int, equation: str, basis: Basis | None, reasons: Iterable[str]) -> Derivation:
-    result = bytes_text(size)
-    whole = f"{equation} = {result}" if equation else ""
-    return Derivation(name, float(size), "bytes", result, whole, basis, tuple(reasons))
+    return sized(f"reserve on {use.label}", use.reserve_bytes, "", "estimated", reasons)

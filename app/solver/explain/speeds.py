@@ -133,10 +133,12 @@ def _read(shape: ModelShape, plan: Plan, term: Term, tokens: int) -> tuple[str, 
     if term.part == "experts" and shape.expert_count:
         owned = [shape.layers[i] for i in plan.placement.expert_layers(term.device)]
         layers = [layer for layer in owned if layer.expert_bytes]
-        size = sum(layer.expert_bytes for layer in layers)
+        # KTransformers' GPU computes its own share of every layer.
+        elsewhere = plan.placement.resident_experts / shape.expert_count if term.device == "cpu" else 0.0
+        size = sum(layer.expert_bytes for layer in layers) * (1 - elsewhere)
         used, count = shape.expert_used, shape.expert_count
         share = 1 - (1 - used / count) ** tokens
-        whole = f"the {bytes_text(size)} of experts in {counted(len(layers), 'layer')}"
+        whole = f"the {bytes_text(round(size))} of experts in {counted(len(layers), 'layer')}"
         some = f"{used} of {count}" if tokens == 1 else f"{100 * share:.0f} %, 1 - (1 - {used}/{count})^{tokens},"
         return f"{some} of {whole}", size * share
     return "", 0.0
