@@ -63,6 +63,9 @@ AMX_THREAD_TFLOPS = 0.3
 """The same with AMX kernels: KTransformers' own figure is 21 TFLOPS of a socket of 32 to 36 cores at many tokens for
 each expert; its published prompts reach half of that."""
 
+AMX_LLAMA_TFLOPS = 0.15
+"""The same with llama.cpp's own AMX layouts, where its CPU may choose them: half of KTransformers'. judgement."""
+
 SOCKETS_SHARE = 0.6
 """What two sockets reach of the sum of their cores without NUMA care, as weights and activations are on either.
 fit-2026-11, two machines: 0.45 to 0.75."""
@@ -190,10 +193,14 @@ def cpu_tflops(cpu: Cpu | None, parameters: Parameters, engine: Engine) -> float
     if cpu is not None and cpu.physical_cores:
         threads = min(threads, cpu.physical_cores)
     rate = _thread_tflops(cpu)
-    if kt is not None and kt.method.startswith("AMX"):
-        rate = AMX_THREAD_TFLOPS
-    elif kt is None and cpu is not None and (cpu.sockets or 1) > 1:
-        rate *= SOCKETS_SHARE
+    if kt is not None:
+        rate = AMX_THREAD_TFLOPS if kt.method.startswith("AMX") else rate
+    elif cpu is not None:
+        if parameters.no_host and engine.runtime == "llama.cpp" and "amx_int8" in cpu.isa:
+            rate = AMX_LLAMA_TFLOPS
+        rate *= SOCKETS_SHARE if (cpu.sockets or 1) > 1 else 1.0
+    if cpu is not None and cpu.hypervisor:
+        rate *= k.VIRTUAL_CPU_SHARE
     interleaved = engine.runtime == "ik_llama.cpp" or parameters.no_host or kt is not None
     return max(1, threads) * rate * (1.0 if interleaved else PLAIN_KERNEL_SHARE)
 

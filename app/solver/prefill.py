@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from app.solver import constants as k
 from app.solver.compute import attention_rate, copy_gbps, gpu_multiplier, host_gbps, host_tflops, link_gbps
-from app.solver.decode import is_host_cpu, read_bandwidth, touched_share
+from app.solver.decode import is_gpu, read_bandwidth, touched_share
 from app.solver.defects import with_defects
 from app.solver.layer_sums import LayerSums, runs_of
 from app.solver.plan import Parameters, Placement
@@ -96,7 +96,7 @@ def prefill_costs(
     for (attention_id, owner_id), sums in experts.items():
         costs.extend(_experts(step, scene.machine.device(attention_id), scene.machine.device(owner_id), sums))
     head = scene.machine.device(placement.head)
-    reading = "prefill_cpu_reads" if is_host_cpu(head) else "prefill_weights"
+    reading = "prefill_weights" if is_gpu(head) else "prefill_cpu_reads"
     costs.append(Cost("head", head.id, reading, scene.shape.head_bytes / _gbps(step, head) / 1e6 / prompt_tokens))
     return with_defects([cost for cost in costs if cost.quantity > 0], scene, placement, parameters)
 
@@ -169,7 +169,7 @@ def _attending(step: _Ubatch, device: Device, sums: LayerSums) -> list[Cost]:
     latent = sums.latent_flops * step.seen / 1e9
     if step.scene.engine.runtime in EXPANDING_RUNTIMES:
         latent *= EXPANDED_SHARE * (1 + EXPANSION_TOKENS / step.tokens)
-    if is_host_cpu(device):
+    if not is_gpu(device):
         rate = host_tflops(step.scene, step.parameters, experts=False)
         return [Cost("kv", device.id, "prefill_cpu_attention", (flops + wide + latent) / rate)]
     family, rate = attention_rate(step.scene, step.parameters, device)
@@ -220,7 +220,7 @@ def _multiplying(step: _Ubatch, part: str, device: Device, weights: _Weights) ->
     experts = part == "experts"
     kind = "experts" if experts else "dense"
     reads = weights.size / _gbps(step, device) / 1e6 / step.tokens
-    if is_host_cpu(device):
+    if not is_gpu(device):
         rate = host_tflops(step.scene, step.parameters, experts=experts)
         return [
             Cost(part, device.id, f"prefill_cpu_{kind}", 2 * weights.giga / rate),
@@ -251,7 +251,7 @@ def _crossings(step: _Ubatch, owner: Device, attention: Device, layers: float) -
     Rows of float32: one of each token there; back one from a GPU, from the CPU one for each expert, as their sum is
     taken on the GPU.
     """
-    rows = 1 + (step.scene.shape.expert_used if is_host_cpu(owner) else 1)
+    rows = 1 + (1 if is_gpu(owner) else step.scene.shape.expert_used)
     constant, gbps = "prefill_activations", link_gbps(step.scene.machine, owner.id, attention.id)[0]
     if "remote" in (owner.kind, attention.kind):
         constant, gbps = "rpc_bytes", k.RPC_BANDWIDTH_GBPS

@@ -30,9 +30,11 @@ from tests.benchmarks.samples import Matrix  # noqa: E402
 
 _TAIL = 0.04
 """On either side of a 90 % range: a little less than 5 %, as machines of no group here differ more."""
-_FEW = 4
-_ODD = ("remote", "unknown bandwidth")
-"""Kinds that have the range of all and more: of fewer machines, or of machines of which less is known."""
+_FEW = 6
+"""Machines below which a kind has the range of all kinds, if that is wider."""
+_ODD = ("remote", "unknown bandwidth", "igpu experts")
+_MARGIN = 1.1
+"""Kinds of which less is known, and by how much their range is wider."""
 
 
 def main() -> int:
@@ -80,7 +82,8 @@ def prompt_ranges(matrix: Matrix) -> dict[str, tuple[float, float]]:
         chosen = (kinds == kind) & matrix.clean
         low, high = _quantiles(ratio, chosen, matrix) if chosen.any() else pooled
         if len(set(matrix.machines[chosen].tolist())) < _FEW or kind in _ODD:
-            low, high = 0.9 * min(low, pooled[0]), 1.1 * max(high, pooled[1])
+            margin = _MARGIN if kind in _ODD else 1.0
+            low, high = min(low, pooled[0]) / margin, max(high, pooled[1]) * margin
         found[kind] = (low, high)
     return found
 

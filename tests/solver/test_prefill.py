@@ -295,3 +295,13 @@ def test_gpt_oss_120b_on_strix_halo(backend: str, depth: int, ubatch: int, measu
     placement = Placement.on("gpu:i", ["gpu:i"] * 36)
     found = speed(at, placement, replace(PLAIN, ubatch=ubatch), tokens=ubatch, depth=depth)
     assert found == pytest.approx(measured, rel=0.45)
+
+
+def test_amx_is_faster_than_avx_512_where_weights_have_its_layout() -> None:
+    placement, parameters = Placement.on("cpu", ["cpu"] * 48), replace(PLAIN, no_host=True, threads_batch=32)
+    isa = ("avx2", "avx512f", "avx512_vnni")
+    speeds = []
+    for extra in ((), ("amx_tile", "amx_int8")):
+        xeon = Cpu("Xeon Gold 6454S", "GenuineIntel", "x86_64", 1, 32, 64, (*isa, *extra), family=6)
+        speeds.append(speed(scene(replace(host(), cpu=xeon), qwen3_30b()), placement, parameters))
+    assert 1.3 * speeds[0] < speeds[1]
