@@ -49,6 +49,8 @@ def main() -> int:
     values = matrix.fit(matrix.clean)
     low, high = bootstrap(matrix)
     told = told_by_rows(matrix, values)
+    left = np.exp(1.645 * (1 - told) * np.array([PRIORS[name][1] for name in matrix.names]))
+    low, high = np.minimum(low, values / left), np.maximum(high, values * left)
     for i, name in enumerate(matrix.names):
         print(f"{name:26} {values[i]:8.3g}  {low[i]:8.3g} to {high[i]:8.3g}  prior {PRIORS[name][0]:g}  {told[i]:.0%}")
     ranges = prompt_ranges(matrix)

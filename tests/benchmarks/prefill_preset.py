@@ -14,7 +14,7 @@ _FAMILIES = {"cuda": "CUDA", "hip": "HIP", "vulkan": "Vulkan", "amdvlk": "AMD's 
 _BY_FAMILY = {
     "dense": "{family} multiplies weights at {percent} % of the rated speed",
     "experts": "{family} multiplies experts at {percent} % of the rated speed",
-    "tiles": "{family} fills tiles: an expert costs as much as {tokens} tokens more",
+    "tiles": "{family} fills tiles: every expert costs as much as {tokens} tokens at the rated speed",
     "attention": "{family} attends to the cache at {percent} % of the rated speed",
     "wide": "{family} attends to a cache of wide heads at {percent} % of the rated speed",
     "mla": "{family} attends to a latent cache at {percent} % of the rated speed",
@@ -33,9 +33,10 @@ TEXTS: dict[str, tuple[str, str]] = {
 """Unit of the quantity, and what the constant stands for; those of a GPU's kernels are named by family."""
 
 _HEAD = """# Constants of the speed model of prompts: milliseconds per unit of the quantity that each multiplies.
-# `fit-2026-11`: written by tests/benchmarks/fit_prefill.py, robust least squares with priors over {basis}
-# (published measurements of llama.cpp, ik_llama.cpp and KTransformers), with the share of the prior's spread that the
-# rows took away; `low` to `high` is a bootstrap over hardware groups, 90 %.
+# `fit-2026-11`: written by tests/benchmarks/fit_prefill.py, robust least squares with priors over
+# {basis} (published measurements of llama.cpp, ik_llama.cpp and KTransformers), with the
+# share of the prior's spread that the rows took away; `low` to `high` is 90 %: a bootstrap over hardware groups, or
+# what the prior leaves open where that is more.
 # Ranges: measured over predicted, 90 %, of machines that the constants did not see.
 
 [coefficients]

@@ -50,9 +50,8 @@ def llama_8b(*, bits: float) -> ModelShape:
         kv_heads=8, key_length=128, value_length=128, resident_weights=attention + network,
     )  # fmt: skip
     table = round(128256 * 4096 * bits / 8)
-    size = 32 * layer.weight_bytes + 2 * table
     return ModelShape(
-        "llama 8B", "llama", (layer,) * 32, table, table, False, 128256, 4096, 32, 0, 0, 0, 0, 8192, size, ""
+        "llama 8B", "llama", (layer,) * 32, table, table, False, 128256, 4096, 32, 0, 0, 0, 0, 8192, 0, ""
     )
 
 
@@ -64,10 +63,9 @@ def qwen3_30b(*, bits: float = 4.6) -> ModelShape:
         kv_heads=4, key_length=128, value_length=128, resident_weights=attention, expert_weights=experts,
     )  # fmt: skip
     table = round(151936 * 2048 * bits / 8)
-    size = 48 * layer.weight_bytes + 2 * table
     return ModelShape(
         "Qwen3 30B A3B", "qwen3moe", (layer,) * 48, table, table, False, 151936, 2048, 32, 128, 8, 768, 0, 40960,
-        size, "IQ4_XS",
+        0, "IQ4_XS",
     )  # fmt: skip
 
 
@@ -86,9 +84,6 @@ def speed(
 def parts(at: Scene, placement: Placement, parameters: Parameters = PLAIN, *, tokens: int = 2048) -> set[str]:
     """The kinds of costs of a prompt."""
     return {cost.part for cost in prefill_costs(at, placement, parameters, prompt_tokens=tokens)}
-
-
-# Properties
 
 
 @pytest.mark.parametrize("on_card", [0, 12, 36])
@@ -165,9 +160,6 @@ def test_beyond_the_saturation_the_copy_is_less_than_half() -> None:
         assert (total_ms(copies, at.coefficients) < total_ms(costs, at.coefficients) / 2) == few
 
 
-# Where experts are computed
-
-
 def test_experts_in_ram_are_copied_from_32_tokens_on() -> None:
     at = scene(host(), gpt_oss_120b())
     assert "streaming" not in parts(at, hybrid(), tokens=31)
@@ -230,9 +222,6 @@ def test_resident_experts_leave_less_to_copy() -> None:
     assert speed(at, replace(hybrid(0), resident_experts=64), parameters) > speed(at, hybrid(0), parameters)
 
 
-# Devices
-
-
 def test_the_backend_decides_on_amd_and_not_on_nvidia() -> None:
     shape, placement = gpt_oss_120b(), hybrid(36)
     for machine, differ in ((strix_halo_with_radeon(), True), (host(), False)):
@@ -250,9 +239,6 @@ def test_a_prompt_is_divided_into_equal_ubatches() -> None:
     assert tokens_together(PLAIN, 512) == 512
     assert tokens_together(PLAIN, 600) == 300
     assert tokens_together(PLAIN, 100) == 100
-
-
-# Figures that people measured
 
 
 @pytest.mark.parametrize(
