@@ -180,5 +180,7 @@ def command_lines(report: PlanReport, width: int) -> list[Line]:
     lines += [line(text) for text in wrapped_command(command_words(report.command), width)]
     if not report.launchable:
         text = "This plan cannot be run here: it is for another machine, or the model is not downloaded."
+        if report.plan.parameters.kt is not None:
+            text = "moetune prints this command and does not run it: put the weights that it needs in MODEL's place."
         lines += [(), *wrapped(text, width, style="dim")]
     return lines

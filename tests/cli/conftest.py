@@ -13,6 +13,7 @@ from tests.fixtures.synthetic.machines import write
 HALO = "debian13-strixhalo-w7900-p2p"
 DESK = "mint22-ryzen7950x-rtx3090-x4"
 PLAIN = "opensuse-ryzen5600-none"
+SERVER = "ubuntu2404-2xxeon6430-rtx4090"
 
 Plan = Callable[..., tuple[int, str, str]]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import ExitCode
-from tests.cli.conftest import DESK, HALO, PLAIN, Plan
+from tests.cli.conftest import DESK, HALO, PLAIN, SERVER, Plan
 
 SECTIONS = (
     "Where it goes",
@@ -31,6 +31,7 @@ CASES = [
     ("gpt-oss-120b", DESK, ("-c", "32K", "--parallel", "4", "--objective", "throughput")),
     ("gpt-oss-20b", PLAIN, ()),
     ("qwen3-235b-a22b", HALO, ("-c", "16K", "--kv-type", "q8_0")),
+    ("qwen3-235b-a22b", SERVER, ("-c", "32K", "--runtime", "ktransformers")),
 ]
 
 
