@@ -14,6 +14,7 @@ from app.solver.ktransformers import RUNTIME, solve_ktransformers
 from app.solver.model import Policy, Workload
 from app.solver.objectives import work_of
 from app.solver.plan import Alternative, Plan
+from app.solver.ram import with_ram_bandwidth
 from app.solver.scene import Engine, Scene
 from app.solver.search import solve
 
@@ -38,6 +39,7 @@ def solve_for(scene: Scene, workload: Workload, policy: Policy, *, model_path: s
     Raises:
         NoFitError: no allowed runtime has a plan that fits.
     """
+    scene = replace(scene, machine=with_ram_bandwidth(scene.machine))
     answers: dict[str, Plan | NoFitError] = {}
     for name, solver in ((LLAMA, solve), (RUNTIME, solve_ktransformers)):
         if name == RUNTIME and not _worth_asking(scene, policy):

@@ -266,14 +266,24 @@ def _crossings(step: _Step, owner: Device, attention: Device, layers: float) -> 
     """The way of `layers` layers to another device and back."""
     if step.parameters.kt is not None:
         return [Cost("crossing", owner.id, "kt_crossing", layers)]
+    threads = step.parameters.threads if "cpu" in (owner.kind, attention.kind) else 0
     remote = sum(device.kind == "remote" for device in (owner, attention))
     moved = 2 * step.batch * step.scene.shape.d_model * 4 / k.RPC_BANDWIDTH_GBPS / 1e6 if remote else 0.0
     return [
         Cost("crossing", owner.id, "crossing", layers),
         Cost("crossing", owner.id, "crossing_width", layers * step.scene.shape.d_model / 4096),
+        Cost("crossing", owner.id, "crossing_threads", layers * threads / 32),
+        Cost("crossing", owner.id, "crossing_host", layers * passes_host(step.scene.machine, owner, attention)),
         Cost("crossing", owner.id, "rpc_call", layers * remote),
         Cost("crossing", owner.id, "rpc_bytes", layers * moved),
     ]
+
+
+def passes_host(machine: Machine, one: Device, other: Device) -> bool:
+    """Whether what two AMD GPUs send each other is copied by way of the host's memory: no peer-to-peer between them."""
+    link = machine.link(one.id, other.id)
+    cards = is_gpu(one) and is_gpu(other) and "AMD" in one.vendor.upper() and "AMD" in other.vendor.upper()
+    return cards and link is not None and link.peer_to_peer is False
 
 
 def _fixed(step: _Step, device: Device, sums: LayerSums) -> list[Cost]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from app.solver import constants as k
 from app.solver.compute import attention_rate, copy_gbps, gpu_multiplier, host_gbps, host_tflops, link_gbps
-from app.solver.decode import is_gpu, read_bandwidth, touched_share
+from app.solver.decode import is_gpu, passes_host, read_bandwidth, touched_share
 from app.solver.defects import with_defects
 from app.solver.layer_sums import LayerSums, runs_of
 from app.solver.plan import Parameters, Placement
@@ -253,6 +253,8 @@ def _crossings(step: _Ubatch, owner: Device, attention: Device, layers: float) -
     """
     rows = 1 + (1 if is_gpu(owner) else step.scene.shape.expert_used)
     constant, gbps = "prefill_activations", link_gbps(step.scene.machine, owner.id, attention.id)[0]
+    if passes_host(step.scene.machine, owner, attention):
+        gbps /= 2  # over the link to the host's memory, and from there over it again
     if "remote" in (owner.kind, attention.kind):
         constant, gbps = "rpc_bytes", k.RPC_BANDWIDTH_GBPS
     moved = layers * rows * step.scene.shape.d_model * 4 / gbps / 1e6

@@ -42,9 +42,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "cpu_trellis": (THREADS, "trellis weights are computed before they are multiplied"),
     "crossing": (LAYERS, "to another device and back: waits"),
     "crossing_width": ("layers x d_model / 4096", "to another device and back: copies"),
+    "crossing_threads": ("layers x threads / 32", "the CPU's threads are woken and waited for"),
     "kt_crossing": (LAYERS, "to kt-kernel's threads and back"),
     "rpc_call": ("calls", "one graph handed to an RPC device, and its answer"),
     "rpc_bytes": ("ms at link bandwidth", "activations over the network"),
+    "crossing_host": ("layers", "without peer-to-peer, AMD GPUs send each other everything by way of the host"),
 }
 """Unit of the quantity, and what the constant stands for."""
 
@@ -58,6 +60,10 @@ FIXED: dict[str, tuple[float, float, float, str]] = {
     ),
     "cpu_numa": (2.5, 1.3, 4.0, "published two-socket EPYCs with --numa distribute: 30 to 80 % of the sum"),
     "rpc_bytes": (1.0, 0.8, 1.5, "judgement"),
+    "crossing_host": (
+        0.5, 0.3, 0.7, "article on a W7900 beside a Strix Halo: almost half the speed, all 36 layers' experts on the"
+        " other GPU; its figures are not stated",
+    ),
 }
 """Constants that rows do not tell: value, low, high, source."""
 
