@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from app.solver.calibration import calibrated
 from app.solver.coefficients import Coefficients
@@ -18,30 +19,79 @@ DRAWS = 6
 """Sets of rows that every machine is calibrated with, drawn at random but always the same."""
 
 
-def after_calibration(
-    outcomes: Sequence[Outcome], count: int, constants: dict[str, Coefficients] | None = None
-) -> tuple[float, float, int]:
-    """Mean and median error in percent of the other rows of a machine, and how many machines had enough rows.
+class Calibrated(NamedTuple):
+    """Errors of the rows of a machine that were not used, in percent."""
 
-    A machine's rows by one backend are calibrated together; every machine counts once.
+    by_machine: float
+    """Every machine counted once."""
+    by_row: float
+    median: float
+    machines: int
+    """How many had enough rows."""
+
+
+def after_calibration(
+    outcomes: Sequence[Outcome],
+    count: int,
+    constants: dict[str, Coefficients] | None = None,
+    *,
+    apart: bool = False,
+) -> Calibrated:
+    """How the other rows of a machine are predicted once some of it were measured.
+
+    A machine's rows by one backend are calibrated together.
 
     Args:
         outcomes: predicted rows.
         count: how many rows to calibrate with.
         constants: to start from, by machine; those of the rows' scenes by default.
+        apart: calibrate with rows that are far from each other in what their time is made of, as `moetune calibrate`
+            chooses its runs; else with rows drawn at random.
     """
     means: list[float] = []
     errors: list[float] = []
+    rows: list[float] = []
     units = grouped((one for one in outcomes if not one.why_not), _unit)
     for name, part in units.items():
         if len(part) < count + 3:
             continue
-        found = [error for chosen in _draws(name, len(part), count) for error in _errors(part, chosen, constants)]
+        draws = [_far_apart(part, count)] if apart else list(_draws(name, len(part), count))
+        found = [error for chosen in draws for error in _errors(part, chosen, constants)]
         means.append(statistics.fmean(found))
+        rows.append(means[-1] * len(part))
         errors.extend(found)
     if not means:
-        return 0.0, 0.0, 0
-    return 100 * statistics.fmean(means), 100 * statistics.median(errors), len(means)
+        return Calibrated(0.0, 0.0, 0.0, 0)
+    total = sum(len(part) for part in units.values() if len(part) >= count + 3)
+    return Calibrated(
+        100 * statistics.fmean(means), 100 * sum(rows) / total, 100 * statistics.median(errors), len(means)
+    )
+
+
+def _far_apart(part: Sequence[Outcome], count: int) -> tuple[int, ...]:
+    """Rows whose times are made of different things: the most usual one first, then ever the farthest from those."""
+    shares = [_shares(one) for one in part]
+    middle = {name: statistics.fmean(one.get(name, 0.0) for one in shares) for name in set().union(*shares)}
+    chosen = [min(range(len(part)), key=lambda i: _distance(shares[i], middle))]
+    while len(chosen) < count:
+        chosen.append(max(range(len(part)), key=lambda i: min(_distance(shares[i], shares[j]) for j in chosen)))
+    return tuple(chosen)
+
+
+def _shares(one: Outcome) -> dict[str, float]:
+    scene = one.row.scene
+    assert scene is not None
+    times: dict[str, float] = {}
+    for cost in costs_of(one):
+        times[cost.coefficient] = (
+            times.get(cost.coefficient, 0.0) + cost.quantity * scene.coefficients[cost.coefficient]
+        )
+    total = sum(times.values())
+    return {name: time / total for name, time in times.items()}
+
+
+def _distance(one: dict[str, float], other: dict[str, float]) -> float:
+    return sum((one.get(name, 0.0) - other.get(name, 0.0)) ** 2 for name in one.keys() | other.keys())
 
 
 def _unit(one: Outcome) -> str:

@@ -31,8 +31,8 @@ from tests.benchmarks.speed_preset import preset_text  # noqa: E402
 _DRAWS = 120
 _TAIL = 0.04
 """On either side of a 90 % range: a little less than 5 %, as machines of no group here differ more."""
-_FEW = 4
-"""Machines below which a class of placement has the range of all classes, if that is wider."""
+_FEW = 5
+"""Hardware groups below which a kind of placement has the range of all kinds, if that is wider."""
 KINDS = ("hybrid", "unified", "gpu", "cpu", "ktransformers", "igpu experts", "remote", "unknown bandwidth")
 
 
@@ -84,23 +84,30 @@ def told_by_rows(matrix: Matrix, low: Floats, high: Floats) -> Floats:
 
 
 def conformal_ranges(matrix: Matrix) -> dict[str, tuple[float, float]]:
-    """Measured over predicted speed by kind of placement, 90 %, of machines that the constants did not see."""
-    predicted = matrix.left_out(matrix.machines, matrix.clean)
-    ratio = predicted / matrix.ms
+    """Measured over predicted speed by kind of placement, 90 %, of machines and groups that the constants did not see.
+
+    The wider of both counts. A kind of few groups has at least the range of all kinds together.
+    """
+    left_out = [matrix.left_out(keys, matrix.clean) / matrix.ms for keys in (matrix.machines, matrix.groups)]
     kinds = np.array([_kind(i, matrix) for i in range(len(matrix.ms))])
     described = kinds != "unknown bandwidth"
-    pooled = _quantiles(ratio, described, matrix)
+    pooled = _widest(left_out, described, matrix)
     found = {}
     for kind in KINDS:
         chosen = kinds == kind
         if not chosen.any():
             found[kind] = (pooled[0] * 0.9, pooled[1] * 1.1)
             continue
-        low, high = _quantiles(ratio, chosen, matrix)
-        if len(set(matrix.machines[chosen].tolist())) < _FEW:
+        low, high = _widest(left_out, chosen, matrix)
+        if len(set(matrix.groups[chosen].tolist())) < _FEW:
             low, high = min(low, pooled[0]), max(high, pooled[1])
         found[kind] = (low, high)
     return found
+
+
+def _widest(ratios: list[Floats], chosen: np.ndarray, matrix: Matrix) -> tuple[float, float]:
+    ends = [_quantiles(ratio, chosen, matrix) for ratio in ratios]
+    return min(low for low, _ in ends), max(high for _, high in ends)
 
 
 def _kind(index: int, matrix: Matrix) -> str:

@@ -11,6 +11,7 @@ from tests.benchmarks.after_calibration import after_calibration
 from tests.benchmarks.figures import figures_of, pair_order
 from tests.benchmarks.least_squares import Floats
 from tests.benchmarks.outcomes import Outcome, decode_outcomes
+from tests.benchmarks.report import calibration_line
 from tests.benchmarks.rows import CLASSES, Row
 from tests.benchmarks.samples import Matrix, samples_of
 
@@ -34,10 +35,10 @@ def leave_out_lines(rows: Sequence[Row]) -> Iterator[str]:
         str(key): _with(shipped, matrix.names, matrix.fit(matrix.clean & (matrix.machines != key)))
         for key in dict.fromkeys(matrix.machines.tolist())
     }
-    for count in (1, 3):
-        mean, median, machines = after_calibration(own, count, constants)
-        which = f"after {count} rows of a machine left out"
-        yield f"  {which}: {mean:.1f} % (mean of {machines} machines), median {median:.1f} %"
+    for title, part in (("clean", [one for one, kept in zip(own, matrix.clean, strict=True) if kept]), ("all", own)):
+        for count, apart in ((1, False), (3, False), (3, True)):
+            found = after_calibration(part, count, constants, apart=apart)
+            yield f"  {title}, machine left out, {calibration_line(found, count, apart=apart)}"
 
 
 def moved(outcomes: Sequence[Outcome], matrix: Matrix, ms: Floats) -> list[Outcome]:

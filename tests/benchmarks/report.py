@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from tests.benchmarks.after_calibration import after_calibration
+from tests.benchmarks.after_calibration import Calibrated, after_calibration
 from tests.benchmarks.figures import figures_of, grouped, pair_order
 from tests.benchmarks.outcomes import Outcome
 from tests.benchmarks.rows import CLASSES, Row
@@ -111,11 +111,17 @@ def _line(title: str, outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 def _calibration_lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
     for count in (1, 3):
-        mean, median, machines = after_calibration(outcomes, count)
-        yield (
-            f"after {count} calibration row{'s' if count > 1 else ''}: other rows of the machine"
-            f" {mean:.1f} % (mean of {machines} machines), median {median:.1f} %"
-        )
+        for apart in (False, True)[: 1 if count == 1 else 2]:
+            yield calibration_line(after_calibration(outcomes, count, apart=apart), count, apart=apart)
+
+
+def calibration_line(found: Calibrated, count: int, *, apart: bool) -> str:
+    """Errors once so many rows of a machine were used to calibrate."""
+    which = f"{count} calibration row{'s' if count > 1 else ''}{', far apart' if apart else ''}"
+    return (
+        f"after {which}: other rows of the machine {found.by_machine:.1f} % (mean of {found.machines} machines),"
+        f" {found.by_row:.1f} % (mean of rows), median {found.median:.1f} %"
+    )
 
 
 def _worst(outcomes: Sequence[Outcome], count: int) -> Iterator[str]:

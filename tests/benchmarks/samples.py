@@ -38,6 +38,7 @@ PRIORS: dict[str, tuple[float, float]] = {
     "cpu_trellis": (0.016, 0.6),
     "crossing": (0.07, 0.6),
     "crossing_width": (0.1, 0.6),
+    "crossing_threads": (0.03, 0.7),
     "kt_crossing": (0.08, 0.6),
     "rpc_call": (0.5, 0.7),
 }
