@@ -17,8 +17,6 @@ from app.solver.scene import Cost, Engine, Scene
 from app.tuner.measurement import Measurement
 from detectors.facts import Machine
 
-OWN_SPREAD_SHARE = 1.0
-"""The trials are made to tell constants apart, so each may go as far as machines differ."""
 RESIDUAL_SPREAD = 0.08
 """How far (logarithm) a right model is from trials of several models and quantizations on one quiet machine."""
 ROUNDS = 3
@@ -87,7 +85,7 @@ def _phase(
     for _ in range(ROUNDS):
         trials = [trial_of(machine, engine, at_present, measurement) for measurement in measurements]
         found = [trial for trial in trials if trial is not None]
-        result = calibrated(base, found, own_spread_share=OWN_SPREAD_SHARE, residual_spread=RESIDUAL_SPREAD)
+        result = calibrated(base, found, residual_spread=RESIDUAL_SPREAD)
         at_present = result.coefficients
     return result
 
