@@ -12,7 +12,10 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
 
+from app.errors import UsageError
 from app.models.catalog import find_spec
+from app.models.slices import sliced
+from app.models.spec import ModelSpec
 from app.solver.coefficients import Coefficients
 from app.solver.decode import read_bandwidth
 from app.solver.model import KvType, ModelShape
@@ -132,12 +135,12 @@ class Programme:
         return tuple(step for step in found if step is not None)
 
     def _pair_of(self, model: str) -> tuple[Subject, Subject]:
-        """Slices of two and four layers behind the leading dense ones, with as many experts each."""
+        """A small slice and one with twice its layers, with as many experts each."""
         spec = find_spec(model)
-        layers = [min(spec.layers, spec.dense_lead + count * spec.moe_step) for count in (2, 4)]
-        many = self._sliced(model, layers[1])
+        least = least_layers(spec)
+        many = self._sliced(model, min(spec.layers, spec.dense_lead + 2 * (least - spec.dense_lead)))
         assert isinstance(many.what, Slice)
-        few = replace(many.what, layers=layers[0])
+        few = replace(many.what, layers=least)
         return Subject(few, few.shape(), _label(few)), many
 
     def _sliced(self, model: str, layers: int) -> Subject:
@@ -237,6 +240,23 @@ class Programme:
         where = placement_words(self.machine, placement)
         name = ", ".join(filter(None, (subject.label, where, detail)))
         return Step(name, subject.what, subject.shape, placement, parameters, prompts, generated, depths, expected_s)
+
+
+def least_layers(spec: ModelSpec) -> int:
+    """The least layers that a slice is measured with: two behind the leading dense ones, attention among them.
+
+    Raises:
+        UsageError: there is no such slice.
+    """
+    layers = min(spec.layers, spec.dense_lead + 2 * spec.moe_step)
+    while layers < spec.layers:
+        try:
+            sliced(spec, layers=layers)
+        except UsageError:
+            layers += 1
+        else:
+            break
+    return layers
 
 
 def placement_words(machine: Machine, placement: Placement) -> str:
