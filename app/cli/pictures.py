@@ -31,7 +31,7 @@ def placement_picture(report: PlanReport, width: int) -> list[Line]:
     plan, shape, machine = report.plan, report.shape, report.machine
     count = len(shape.layers)
     rows = [row for device in plan.placement.devices for row in _device_rows(report, device)]
-    names = [machine.device(device).label[:MAX_LABEL] for device in plan.placement.devices]
+    names = [machine.label(device)[:MAX_LABEL] for device in plan.placement.devices]
     column = label_column(names)
     lead = len(INDENT) + column + len(COUNT_HEADING) + 2
     room = max(8, width - lead - 2 - max(len(words) for *_, words in rows))
@@ -46,7 +46,7 @@ def placement_picture(report: PlanReport, width: int) -> list[Line]:
         left = f"{INDENT}{name[:MAX_LABEL]:<{column}}{len(held):>{len(COUNT_HEADING)}}  "
         drawn.append(((left, ""), (picture, style), (f"  {words}", "")))
     if plan.placement.resident_experts:
-        owner = machine.device(plan.placement.head).label
+        owner = machine.label(plan.placement.head)
         resident = f"{plan.placement.resident_experts} of {shape.expert_count} of each layer on {owner} besides"
         drawn.append(line(f"{' ' * lead}{resident}"))
     if partial:
@@ -57,7 +57,7 @@ def placement_picture(report: PlanReport, width: int) -> list[Line]:
 def _device_rows(report: PlanReport, device: str) -> list[tuple[str, set[int], str, str, str]]:
     """Name, layers, glyph, style and words of what a device holds."""
     placement, shape = report.plan.placement, report.shape
-    name = report.machine.device(device).label
+    name = report.machine.label(device)
     attention = set(placement.attention_layers(device))
     experts = {i for i in placement.expert_layers(device) if shape.layers[i].expert_bytes}
     rows = []
@@ -119,7 +119,7 @@ def _pool_words(report: PlanReport, use: PoolUse, column: int, width: int) -> li
     named = {"engine": own_use(report.plan, use)}
     text = ", ".join(f"{named.get(name, name)} {bytes_text(size)}" for name, size in _kinds(use) if size)
     if len(use.devices) > 1:
-        text += f"; one pool for {' and '.join(report.machine.device(device).label for device in use.devices)}"
+        text += f"; one pool for {' and '.join(report.machine.label(device) for device in use.devices)}"
     lead = line(f"{INDENT}{'':<{column}}")
     spare = use.spare_bytes
     verdict = f"{bytes_text(spare)} to spare" if spare >= 0 else f"✗ {bytes_text(-spare)} too much"

@@ -26,6 +26,9 @@ SAME_DEVICES_RANGE = (0.77, 1.25)
 range that is left of a machine after one measured row of another configuration of it. fit-2026-11, leave-one-out."""
 
 SCHEMA = "moetune.what-if/1"
+SAME = 0.95
+"""Decode speeds closer than this are not told apart: the search itself takes placements within 3 % for equal."""
+
 CONTEXT_STEP = 4096
 SHOWN_DEPTHS = (0, 32768)
 
@@ -154,11 +157,17 @@ def _verdict(outcomes: tuple[Outcome, Outcome], gain: float | None, spread: tupl
         return "It fits neither way."
     low, high = gain * spread[0], gain * spread[1]
     span = f"{low:.2f} to {high:.2f} times"
-    if 0.97 < gain < 1.03:
-        return f"No difference in decode that could be told ({100 * gain - 100:+.0f} %; {span} in nine of ten cases)."
+    turn = ""
+    if before.plan and after.plan and before.plan.turn_s and after.plan.turn_s:
+        turn = f" A turn takes {after.plan.turn_s:.1f} s in place of {before.plan.turn_s:.1f} s."
+    if before.plan and after.plan and gain == 1 and before.placement == after.placement:
+        return "Nothing would change: the plan would be the same."
+    if SAME < gain < 1 / SAME:
+        change = f"{100 * gain - 100:+.0f} %; {span} in nine of ten cases"
+        return f"No difference in decode that could be told ({change}).{turn}"
     sure = "surely" if low > 1 or high < 1 else "probably"
     word = "faster" if gain > 1 else "slower"
-    return f"Decode is {sure} {word}: {gain:.2f} times as fast, {span} in nine of ten cases."
+    return f"Decode is {sure} {word}: {gain:.2f} times as fast, {span} in nine of ten cases.{turn}"
 
 
 def _rows(request: PlanRequest, before: PlannedRun | None, after: PlannedRun | None) -> tuple[Compared, ...]:
@@ -215,10 +224,13 @@ def _pool_bytes(run: PlannedRun, label: str) -> float | None:
     return float(sum(held)) if held else None
 
 
-def longest_context(run: PlannedRun) -> float:
-    """The longest context, in steps of 4K, with which the model fits at all; at most what it was trained for."""
+def longest_context(run: PlannedRun) -> float | None:
+    """The longest context, in steps of 4K, with which the model fits at all; at most what it was trained for.
+
+    `None` for KTransformers, whose plans are not asked for it.
+    """
     if run.plan.parameters.kt is not None:
-        return float(run.plan.workload.context)
+        return None
     return float(longest_fitting(scene_of(run), run.plan.workload, run.policy))
 
 

@@ -52,6 +52,16 @@ class Machine:
                 return device
         raise KeyError(device_id)
 
+    def label(self, device_id: str) -> str:
+        """What a device is called: `RTX 4090`, or `RTX 4090 #2` where several are called so.
+
+        Raises:
+            KeyError: there is none.
+        """
+        label = self.device(device_id).label
+        alike = [device.id for device in self.devices if device.label == label]
+        return label if len(alike) == 1 else f"{label} #{alike.index(device_id) + 1}"
+
     def link(self, one_id: str, other_id: str) -> Link | None:
         """The link between two devices, whichever way round it is stated."""
         return next((link for link in self.links if {link.from_id, link.to_id} == {one_id, other_id}), None)

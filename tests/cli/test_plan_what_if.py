@@ -35,10 +35,16 @@ def test_the_gain_is_a_range_around_the_ratio_of_both_plans(plan: Plan) -> None:
 
 
 def test_the_same_devices_leave_less_doubt_than_others(plan: Plan) -> None:
-    more_ram = json.loads(plan("gpt-oss-120b", DESK, "--what-if", "ram=192", "--json")[1])
+    more_ram = json.loads(plan("gpt-oss-120b", DESK, "--what-if", "memory=DDR5-6000", "--json")[1])
     other_gpu = json.loads(plan("gpt-oss-120b", DESK, "--what-if", "gpu=RTX 5090", "--json")[1])
     spread = [one["gain_high"] / one["gain_low"] for one in (more_ram, other_gpu)]
     assert spread[0] < spread[1]
+
+
+def test_what_is_not_used_changes_nothing(plan: Plan) -> None:
+    answer = json.loads(plan("gpt-oss-20b", DESK, "--what-if", "ram=192", "--json")[1])
+    assert answer["gain"] == 1
+    assert "Nothing would change" in answer["verdict"]
 
 
 def test_what_fits_only_then_is_said_so(plan: Plan) -> None:

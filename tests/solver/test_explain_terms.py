@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from app.hardware.coefficients import shipped_coefficients
 from app.solver.decode import decode_costs
-from app.solver.explain import terms_of
+from app.solver.explain import placement_text, terms_of
 from app.solver.explain.rates import Setting, decimal_bytes, rate_of, time_text
 from app.solver.model import Policy, Workload
 from app.solver.plan import Plan
@@ -81,6 +83,18 @@ def test_a_term_is_known_no_better_than_its_bandwidth_and_its_constant() -> None
     assert plan.decode.basis == "estimated", "the CPU's bandwidth is a guess"
     _, plan = solved(desktop())
     assert {term.basis for term in plan.decode.terms} == {"table"}
+
+
+def test_two_cards_of_one_name_are_told_apart() -> None:
+    one = desktop()
+    twin, pool = replace(one.devices[1], id="gpu:b", pool_id="vram:b"), replace(one.pools[1], id="vram:b")
+    here, plan = solved(replace(one, devices=(*one.devices, twin), pools=(*one.pools, pool)))
+    names = [term.name for term in plan.decode.terms]
+    assert len(set(names)) == len(names)
+    assert {"experts on RTX 4090 #1", "experts on RTX 4090 #2"} <= set(names)
+    text = placement_text(here.machine, plan.placement, here.shape)
+    assert "RTX 4090 #1" in text
+    assert "RTX 4090 #2" in text
 
 
 def test_a_dense_model_has_no_terms_of_experts() -> None:

@@ -76,23 +76,24 @@ def _kind(scene: Scene, term: Term) -> str:
 
 
 def _resource(machine: Machine, kind: str, device_id: str) -> str:
-    device = machine.device(device_id)
+    device, label = machine.device(device_id), machine.label(device_id)
     if kind == "memory":
-        return _memory_name(device)
+        return _memory_name(machine, device)
     if kind == "launches":
-        return f"{'barriers' if device.kind == 'cpu' else 'launches'} on {device.label}"
+        return f"{'barriers' if device.kind == 'cpu' else 'launches'} on {label}"
     return {
-        "cores": "the CPU's cores" if device.kind == "cpu" else f"the cores of {device.label}",
-        "crossings": f"crossings to {device.label}",
-        "link": f"the link of {device.label}",
-        "network": f"the network to {device.label}",
+        "cores": "the CPU's cores" if device.kind == "cpu" else f"the cores of {label}",
+        "crossings": f"crossings to {label}",
+        "link": f"the link of {label}",
+        "network": f"the network to {label}",
     }[kind]
 
 
-def _memory_name(device: Device) -> str:
+def _memory_name(machine: Machine, device: Device) -> str:
     if device.kind == "cpu":
         return "the RAM"
-    return f"the RAM under {device.label}" if device.kind == "igpu" else f"the memory of {device.label}"
+    label = machine.label(device.id)
+    return f"the RAM under {label}" if device.kind == "igpu" else f"the memory of {label}"
 
 
 def moves(scene: Scene, plan: Plan, policy: Policy) -> tuple[Move, ...]:
@@ -148,7 +149,7 @@ def _faster(scene: Scene, plan: Plan, before: _Speeds) -> Iterator[Move]:
     machine = scene.machine
     used = [machine.device(device_id) for device_id in plan.placement.devices]
     for pool_id in dict.fromkeys(device.pool_id for device in used):
-        names = [_memory_name(device) for device in used if device.pool_id == pool_id]
+        names = [_memory_name(machine, device) for device in used if device.pool_id == pool_id]
         changed = _with_bandwidth(machine, pool_id, FASTER)
         yield before.move(
             f"{names[0]} twice as fast", _Speeds.of(replace(scene, machine=changed), plan, plan.parameters)
@@ -157,7 +158,7 @@ def _faster(scene: Scene, plan: Plan, before: _Speeds) -> Iterator[Move]:
         if device.kind in ("dgpu", "igpu") and device.fp16_tflops:
             changed = _replaced(machine, replace(device, fp16_tflops=device.fp16_tflops * FASTER))
             after = _Speeds.of(replace(scene, machine=changed), plan, plan.parameters)
-            yield before.move(f"{device.label} with twice the TFLOPS", after)
+            yield before.move(f"{machine.label(device.id)} with twice the TFLOPS", after)
     if machine.cpu is not None and any(device.kind == "cpu" for device in used):
         yield before.move("twice the CPU cores", _with_more_cores(scene, machine.cpu, plan))
     if len({device.pool_id for device in used}) > 1 and machine.links:
@@ -200,7 +201,7 @@ def _roomier(scene: Scene, plan: Plan, policy: Policy, before: _Speeds) -> Itera
                 available_bytes=device.available_bytes and device.available_bytes + added,
             ),
         )
-        label = f"{device.label} with {bytes_text(bigger.total_bytes)} (+50 %)"
+        label = f"{machine.label(device.id)} with {bytes_text(bigger.total_bytes)} (+50 %)"
         yield from _again(replace(scene, machine=changed), plan, policy, before, label)
 
 

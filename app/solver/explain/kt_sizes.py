@@ -16,7 +16,7 @@ def kt_weights(scene: Scene, plan: Plan, held: DeviceMemory) -> Derivation:
     kt, method, shape = plan.parameters.kt, method_of(plan), scene.shape
     assert kt is not None
     assert method is not None
-    name = f"weights on {scene.machine.device(held.device_id).label}"
+    name = f"weights on {scene.machine.label(held.device_id)}"
     if held.device_id == memory.HOST:
         equation = f"all experts {bytes_text(shape.expert_bytes)}"
         reasons = [
@@ -39,7 +39,7 @@ def kt_compute(scene: Scene, plan: Plan, held: DeviceMemory) -> Derivation:
     """Buffers of one device."""
     kt, shape = plan.parameters.kt, scene.shape
     assert kt is not None
-    name = f"compute on {scene.machine.device(held.device_id).label}"
+    name = f"compute on {scene.machine.label(held.device_id)}"
     if held.device_id == memory.HOST:
         rows = kt.chunked_prefill * shape.expert_used + 32 * shape.expert_count
         share = shape.expert_ff // kt.pools

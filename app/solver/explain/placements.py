@@ -11,7 +11,7 @@ def placement_text(machine: Machine, placement: Placement, shape: ModelShape) ->
     """`all on A`, `layers 0-11 on A, 12-47 on B`, or `attention on A, layers of experts: 12 on A, 24 on B`."""
     if len(placement.attention_devices) > 1:
         return _divided_text(machine, placement, shape)
-    name = machine.device(placement.head).label
+    name = machine.label(placement.head)
     parts = _expert_parts(machine, placement, shape)
     if not parts or placement.devices == (placement.head,):
         return f"all on {name}"
@@ -34,7 +34,7 @@ def _expert_parts(machine: Machine, placement: Placement, shape: ModelShape, awa
             if shape.layers[i].expert_bytes and not (away and placement.attention[i] == device_id)
         ]
         if layers:
-            parts.append(f"{len(layers)} on {machine.device(device_id).label}")
+            parts.append(f"{len(layers)} on {machine.label(device_id)}")
     return parts
 
 
@@ -43,7 +43,7 @@ def _divided_text(machine: Machine, placement: Placement, shape: ModelShape) -> 
     for device_id in dict.fromkeys(placement.attention):
         layers = placement.attention_layers(device_id)
         numbers = f"layers {layers[0]}-{layers[-1]}" if len(layers) > 1 else f"layer {layers[0]}"
-        blocks.append(f"{numbers if not blocks else numbers.partition(' ')[2]} on {machine.device(device_id).label}")
+        blocks.append(f"{numbers if not blocks else numbers.partition(' ')[2]} on {machine.label(device_id)}")
     text = ", ".join(blocks)
     away = _expert_parts(machine, placement, shape, away=True)
     return f"{text}; experts of {', '.join(away)}" if away else text
@@ -60,12 +60,12 @@ def notes(machine: Machine, shape: ModelShape, placement: Placement, workload: W
     if not shape.is_moe:
         found.append("The model is dense: there are no experts to place.")
         if gpus and machine.device(placement.head).kind == "cpu":
-            names = " or ".join(gpu.label for gpu in gpus)
+            names = " or ".join(machine.label(gpu.id) for gpu in gpus)
             found.append(
                 f"It does not fit {names} as a whole, and layers of a dense model are not divided between devices here:"
                 " llama.cpp's own --fit may place it better."
             )
     elif len(placement.devices) == 1 and len(machine.devices) > 1:
-        name = machine.device(placement.head).label
+        name = machine.label(placement.head)
         found.append(f"One device is enough: {name} holds it all, and the splits that fit are no faster.")
     return tuple(found)

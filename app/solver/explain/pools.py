@@ -57,7 +57,7 @@ def _pool_use(machine: Machine, pool_id: str, held: list[DeviceMemory]) -> PoolU
     ]
     return PoolUse(
         pool_id=pool_id,
-        label="RAM" if any(device.kind == "cpu" for device in devices) else devices[0].label,
+        label="RAM" if any(device.kind == "cpu" for device in devices) else machine.label(devices[0].id),
         devices=tuple(device.id for device in devices),
         total_bytes=pool.total_bytes,
         used_by_others_bytes=None if pool.available_bytes is None else pool.total_bytes - pool.available_bytes,

@@ -19,7 +19,7 @@ def crossover_text(scene: Scene, plan: Plan) -> str:
     gpus = [d for d in map(scene.machine.device, placement.attention_devices) if d.kind in ("igpu", "dgpu")]
     if not on_host or not gpus or parameters.kt is not None:
         return ""
-    name = gpus[0].label
+    name = scene.machine.label(gpus[0].id)
     crossover = streaming_crossover(scene, placement, parameters)
     if crossover is None:
         return f"Copying the CPU's experts to the {name} for a prompt pays at no ubatch: the CPU is the faster way."

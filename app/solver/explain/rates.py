@@ -23,6 +23,10 @@ class Setting:
     placement: Placement
     parameters: Parameters
 
+    def label(self, device_id: str) -> str:
+        """What a device is called."""
+        return self.scene.machine.label(device_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -93,12 +97,20 @@ def _read(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
     device = setting.scene.machine.device(cost.device)
     gbps, basis = read_bandwidth(device)
     amount = decimal_bytes(cost.quantity * gbps * 1e6)
-    return _at(amount, gbps, "GB/s", f"the memory of {device.label}", basis, constant, f"from {device.label}")
+    return _at(
+        amount,
+        gbps,
+        "GB/s",
+        f"the memory of {setting.label(cost.device)}",
+        basis,
+        constant,
+        f"from {setting.label(cost.device)}",
+    )
 
 
 def _copied(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
     """Weights from the host's memory to a GPU, or activations between two devices."""
-    machine, device = setting.scene.machine, setting.scene.machine.device(cost.device)
+    machine = setting.scene.machine
     if cost.part == "crossing":
         pairs = zip(setting.placement.experts, setting.placement.attention, strict=True)
         other = next((attention for owner, attention in pairs if owner == cost.device != attention), "cpu")
@@ -107,7 +119,15 @@ def _copied(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
         basis = link_gbps(machine, "cpu", cost.device)[1]
         gbps = copy_gbps(machine, "cpu", cost.device, setting.parameters)
     amount = decimal_bytes(cost.quantity * gbps * 1e6)
-    return _at(amount, gbps, "GB/s", f"the link of {device.label}", basis, constant, "over the link")
+    return _at(
+        amount,
+        gbps,
+        "GB/s",
+        f"the link of {setting.label(cost.device)}",
+        basis,
+        constant,
+        "over the link",
+    )
 
 
 def _networked(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
@@ -120,8 +140,10 @@ def _multiplied(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
     tflops, basis = rated_tflops(setting.scene, setting.parameters, device, cost.part)
     amount = f"{cost.quantity * tflops:.3g} GFLOP"
     plain = math.isclose(tflops, gpu_tflops(device)[0])
-    whose = f"FP16 of {device.label}" if plain else f"{device.label} with products of this kind"
-    return _at(amount, tflops, "TFLOPS", whose, basis, constant, f"on {device.label}")
+    whose = (
+        f"FP16 of {setting.label(cost.device)}" if plain else f"{setting.label(cost.device)} with products of this kind"
+    )
+    return _at(amount, tflops, "TFLOPS", whose, basis, constant, f"on {setting.label(cost.device)}")
 
 
 def _threads(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:

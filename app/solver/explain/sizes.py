@@ -54,7 +54,7 @@ def _total(name: str, parts: Iterable[Derivation]) -> Derivation:
 
 
 def _pool(scene: Scene, plan: Plan, use: PoolUse) -> Derivation:
-    names = " and ".join(scene.machine.device(one).label for one in use.devices)
+    names = " and ".join(scene.machine.label(one) for one in use.devices)
     parts = [
         ("weights", use.weight_bytes),
         ("KV cache", use.kv_bytes),
@@ -93,7 +93,7 @@ def _weights(scene: Scene, plan: Plan, held: DeviceMemory) -> Derivation:
         parts.append(("tables of rows", shape.lookup_bytes))
     equation = " + ".join(f"{name} {bytes_text(size)}" for name, size in parts if size)
     reasons = ["every figure is of the tensors themselves: shape times type"]
-    return sized(f"weights on {scene.machine.device(held.device_id).label}", held.weight_bytes, equation, None, reasons)
+    return sized(f"weights on {scene.machine.label(held.device_id)}", held.weight_bytes, equation, None, reasons)
 
 
 def _cache(scene: Scene, plan: Plan, held: DeviceMemory) -> Derivation:
@@ -119,7 +119,7 @@ def _cache(scene: Scene, plan: Plan, held: DeviceMemory) -> Derivation:
     reasons.append(f"a cached element takes {_bytes_of(type_k)} as key ({type_k}){value}")
     if parameters.context // parameters.parallel != cells:
         reasons.append(f"{parameters.context // parameters.parallel} tokens are padded to {cells}, in steps of 256")
-    name = f"kv on {scene.machine.device(held.device_id).label}"
+    name = f"kv on {scene.machine.label(held.device_id)}"
     return sized(name, held.kv_bytes, " + ".join(equation), held.basis, reasons)
 
 
@@ -165,7 +165,7 @@ def _compute(scene: Scene, plan: Plan, held: DeviceMemory) -> Derivation:
         reasons.append(f"staging {bytes_text(sizes.staging)}: one tensor of experts that is copied here to multiply")
     asked = held.basis == "measured"
     equation = "what the engine said" if asked else "the largest phase, as the engine reuses the memory of the others"
-    name = f"compute on {scene.machine.device(device_id).label}"
+    name = f"compute on {scene.machine.label(device_id)}"
     return sized(name, held.compute_bytes, equation, held.basis, reasons)
 
 

@@ -36,11 +36,13 @@ def _speed(scene: Scene, plan: Plan, name: str, prediction: Prediction) -> Deriv
         reasons.append(f"with {prediction.at_context} tokens in the cache{several}")
     else:
         reasons.append(f"the mean over a prompt of {prediction.at_context} tokens, {prediction.batch} at once")
+    calibrated = scene.coefficients.calibrated
+    rows = "measurements of this machine" if calibrated else "published measurements"
     reasons.append(
-        f"range: nine of ten published measurements of this kind of placement ({kind}) lie between"
-        f" {low:.2f} and {high:.2f} times what is predicted for them"
+        f"range: nine of ten {rows} with this kind of placement ({kind}) should lie between {low:.2f} and {high:.2f}"
+        " times what is predicted for them"
     )
-    if calibrated := scene.coefficients.calibrated:
+    if calibrated:
         reasons.append(f"constants calibrated on this machine, under {calibrated}")
     return Derivation(
         name,

@@ -46,7 +46,7 @@ def name_of(scene: Scene, part: str, device_id: str) -> str:
     """`experts on 8060S`, `crossing to CPU`, `copying to RTX 4090`."""
     device = scene.machine.device(device_id)
     if part == "layers":
-        return f"{'barriers' if device.kind == 'cpu' else 'launches'} on {device.label}"
+        return f"{'barriers' if device.kind == 'cpu' else 'launches'} on {scene.machine.label(device_id)}"
     named = {
         "attention": "attention on" if scene.shape.is_moe else "layer weights on",
         "head": "output head on",
@@ -55,7 +55,7 @@ def name_of(scene: Scene, part: str, device_id: str) -> str:
         "RPC": "calls to",
         "streaming": "copying to",
     }
-    return f"{named.get(part, f'{part} on')} {device.label}"
+    return f"{named.get(part, f'{part} on')} {scene.machine.label(device_id)}"
 
 
 def _joined(name: str, terms: list[Term]) -> Term:
