@@ -164,7 +164,9 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 
 def _add_planning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "model", help="a GGUF file (any part of a split one), a Hugging Face config.json, or NAME[:QUANTIZATION] of `moetune models`"
+        "model",
+        help="a GGUF file (any part of a split one), a Hugging Face config.json, or a name of `moetune models`,"
+        " with or without :QUANTIZATION",
     )
     work = parser.add_argument_group("workload")
     work.add_argument("-c", "--context", type=_typed(_positive), default=8192, metavar="N",
@@ -229,9 +231,12 @@ def _add_capture(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_slice(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", help="which model's shapes, or a GGUF file to cut layers out of; without it, lists models")
+    parser.add_argument(
+        "model", nargs="?", help="which model's shapes, or a GGUF file to cut layers out of; without it, lists models"
+    )
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write (default NAME-slice.gguf)")
-    parser.add_argument("--layers", type=_typed(_positive), help="how many layers (default: all); leading dense ones are left out first")
+    parser.add_argument("--layers", type=_typed(_positive),
+                        help="how many layers (default: all); leading dense ones are left out first")  # fmt: skip
     parser.add_argument("--experts", type=_typed(_positive), help="how many experts per layer")
     parser.add_argument("--vocabulary", type=_typed(_positive), help="how many tokens the vocabulary has")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import mmap
 import stat
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.errors import ModelError
@@ -61,6 +62,8 @@ class GgufHeader:
     file_bytes: int
     """Of all parts together."""
     files: tuple[Path, ...]
+    spans: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Where each key's entry lies in the (first) file: from its name to the end of its value."""
 
     @property
     def architecture(self) -> str:
@@ -141,16 +144,19 @@ def _parse(cursor: Cursor) -> GgufHeader:
     if tensor_count > MAX_TENSORS or key_count > MAX_KEYS:
         raise cursor.damaged(f"it claims {tensor_count} tensors and {key_count} keys")
     metadata: dict[str, object] = {}
+    spans: dict[str, tuple[int, int]] = {}
     for index in range(key_count):
+        began = cursor.position
         key = cursor.name(f"key {index}", MAX_KEY_BYTES)
         if key in metadata:
             raise cursor.damaged(f"the key {key} is there twice")
         metadata[key] = cursor.value(key)
+        spans[key] = began, cursor.position
     alignment = _alignment(cursor, metadata)
     rows = [_tensor(cursor, index) for index in range(tensor_count)]
     data_offset = -(-cursor.position // alignment) * alignment if rows else cursor.position
     tensors = _placed(cursor, rows, data_offset, alignment)
-    return GgufHeader(cursor.path, version, metadata, tensors, data_offset, cursor.end, (cursor.path,))
+    return GgufHeader(cursor.path, version, metadata, tensors, data_offset, cursor.end, (cursor.path,), spans)
 
 
 def _version(cursor: Cursor) -> int:

@@ -38,7 +38,24 @@ def lay_out(metadata: Mapping[str, object], plans: Sequence[TensorPlan]) -> Layo
             or str, `array("i")` or `array("Q")` (as u64).
         plans: the tensors in file order.
     """
-    keys = b"".join(_text(key) + _value(value) for key, value in metadata.items())
+    return lay_out_entries([entry(key, value) for key, value in metadata.items()], plans)
+
+
+def entry(key: str, value: object) -> bytes:
+    """One key with its value, as it stands in a header."""
+    return _text(key) + _value(value)
+
+
+def lay_out_entries(
+    entries: Sequence[bytes], plans: Sequence[TensorPlan], alignment: int = DEFAULT_ALIGNMENT
+) -> Layout:
+    """The same, of metadata that is encoded already.
+
+    Args:
+        entries: each a key with its value.
+        plans: the tensors in file order.
+        alignment: `general.alignment`, a power of two.
+    """
     rows, offset = [], 0
     placed: list[tuple[TensorPlan, int, int]] = []
     for plan in plans:
@@ -47,9 +64,9 @@ def lay_out(metadata: Mapping[str, object], plans: Sequence[TensorPlan]) -> Layo
         shape = struct.pack(f"<I{len(plan.shape)}Q", len(plan.shape), *plan.shape)
         rows.append(_text(plan.name) + shape + struct.pack("<IQ", kind.number, offset))
         placed.append((plan, offset, size))
-        offset = aligned(offset + size)
-    header = MAGIC + struct.pack("<IQQ", VERSION, len(plans), len(metadata)) + keys + b"".join(rows)
-    header += bytes(aligned(len(header)) - len(header))
+        offset = aligned(offset + size, alignment)
+    header = MAGIC + struct.pack("<IQQ", VERSION, len(plans), len(entries)) + b"".join((*entries, *rows))
+    header += bytes(aligned(len(header), alignment) - len(header))
     tensors = tuple(
         TensorInfo(plan.name, plan.type_name, plan.shape, len(header) + start, size) for plan, start, size in placed
     )
@@ -79,9 +96,9 @@ def bytes_of(plan: TensorPlan) -> int:
     return TYPES_BY_NAME[plan.type_name].row_bytes(math.prod(plan.shape))
 
 
-def aligned(position: int) -> int:
+def aligned(position: int, alignment: int = DEFAULT_ALIGNMENT) -> int:
     """The next place where a tensor may begin."""
-    return -(-position // DEFAULT_ALIGNMENT) * DEFAULT_ALIGNMENT
+    return -(-position // alignment) * alignment
 
 
 def _text(text: str) -> bytes:

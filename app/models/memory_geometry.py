@@ -79,6 +79,13 @@ def _window_kinds(keys: Keys, family: Family, layers: int) -> tuple[LayerKind, .
     return family.pattern(period, layers, "swa")
 
 
+def window_flags(keys: Keys, family: Family, layers: int) -> tuple[bool, ...]:
+    """Which layers see a sliding window, nothing where the architecture has none."""
+    if not window_tokens(keys, family) or family.windowed:
+        return ()
+    return tuple(kind == "swa" for kind in _window_kinds(keys, family, layers))
+
+
 def _recurrent_kinds(keys: Keys, family: Family, layers: int, kv_heads: tuple[int, ...]) -> tuple[LayerKind, ...]:
     """Empty where the architecture has no recurrent layers."""
     if family.recurrent_without_kv:

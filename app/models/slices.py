@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from app.errors import UsageError
-from app.models.architectures import blueprint_of, metadata_of, tensors_of
+from app.models.architectures import blueprint_of, metadata_of, parts_by_layer, tensors_of
 from app.models.catalog import find_spec
 from app.models.ggml_types import TYPES_BY_NAME
 from app.models.gguf import TensorInfo
@@ -56,22 +56,50 @@ def sliced(
 ) -> ModelSpec:
     """The same model with fewer layers, experts or tokens.
 
+    A slice is there to be timed, so it must hold what the model is made of: leading dense layers are left out before
+    any with experts. `layers=2` of DeepSeek V3 are two of its 58 layers with experts, and only from 59 on some of its
+    three dense layers come in front of them. Where layers differ in turn (a state here, attention there), a slice
+    takes them in the model's order, so whole periods stand for the model best.
+
     Raises:
-        UsageError: more than the model has, or too few to make sense.
+        UsageError: more than the model has, or so few that there are no experts or no attention among them.
     """
     _check("layers", layers, 1, spec.layers)
     _check("experts", experts, spec.experts_used, spec.experts)
     _check("vocabulary", vocabulary, MIN_VOCABULARY, spec.vocabulary)
+    chosen = _with_layers(spec, layers) if layers else spec
+    if lack := _lacks(spec, chosen):
+        least = next(n for n in range(chosen.layers + 1, spec.layers + 1) if not _lacks(spec, _with_layers(spec, n)))
+        raise UsageError(
+            f"{spec.name} has no {lack} in its first {chosen.layers} layers", hint=f"Give {least} layers or more."
+        )
+    return replace(chosen, experts=experts or spec.experts, vocabulary=vocabulary or spec.vocabulary)
+
+
+def first_layer(layers: int, total: int, dense_lead: int) -> int:
+    """Where a slice of so many layers begins: leading dense layers are left out first."""
+    return max(0, dense_lead - max(0, layers - (total - dense_lead)))
+
+
+def _with_layers(spec: ModelSpec, layers: int) -> ModelSpec:
+    start = first_layer(layers, spec.layers, spec.dense_lead)
     return replace(
         spec,
-        layers=layers or spec.layers,
-        nextn=0 if layers else spec.nextn,
-        pattern=spec.pattern[:layers],
-        dense_lead=min(spec.dense_lead, layers or spec.layers),
-        experts=experts or spec.experts,
-        vocabulary=vocabulary or spec.vocabulary,
-        full_layers=spec.layers if layers and layers < spec.layers else spec.full_layers,
+        layers=layers,
+        nextn=0,
+        pattern=spec.pattern[start : start + layers],
+        dense_lead=spec.dense_lead - start,
+        full_layers=spec.layers if layers < spec.layers else spec.full_layers,
     )
+
+
+def _lacks(spec: ModelSpec, chosen: ModelSpec) -> str | None:
+    """What the model has and these layers of it have not."""
+    parts = {name for names in parts_by_layer(chosen) for name in names}
+    if spec.experts and "moe" not in parts:
+        return "experts"
+    # llama.cpp 0.5.0 stops at an assertion where layers keep states and none has a cache.
+    return "attention" if "recurrent" in parts and "full" not in parts else None
 
 
 def write_slice(

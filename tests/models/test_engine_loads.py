@@ -129,7 +129,12 @@ def test_llama_cpp_loads_a_slice_without_a_layer_that_sees_everything(tmp_path: 
 
 
 def loads(spec: ModelSpec, path: Path) -> None:
-    """Write the model and let llama.cpp run it in a process of its own."""
+    """Write the model and let llama.cpp run it."""
     write_slice(spec, path)
+    load(path)
+
+
+def load(path: Path) -> None:
+    """Let llama.cpp load and run a file in a process of its own."""
     done = subprocess.run([sys.executable, "-c", LOAD, path], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.strip() == str(path), done.stderr[-3000:]

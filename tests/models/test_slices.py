@@ -20,8 +20,8 @@ from app.models.catalog import find_spec
 from app.models.gguf import read_header
 from app.models.layout import planned_header
 from app.models.quantization import MIXTURES, Mixture
-from app.models.shape import shape_of
-from app.models.slices import write_slice, write_sparse
+from app.models.shape import planned_shape, shape_of
+from app.models.slices import sliced, write_slice, write_sparse
 from app.models.weights import RECIPES
 from app.units import GIB, MIB
 from tests.models.files import tiny_spec
@@ -52,6 +52,33 @@ def test_a_slice_keeps_the_shapes_and_says_what_it_is(tmp_path: Path) -> None:
     assert part.head_bytes == whole.head_bytes
     assert part.name == "moetune demo (slice: 2 of 12 layers)"
     assert (report.file_bytes, report.spec.full_layers) == (report.path.stat().st_size, 12)
+
+
+def test_a_slice_of_a_model_with_dense_layers_in_front_has_experts() -> None:
+    spec = find_spec("deepseek-v3:Q8_0")
+    assert spec.dense_lead == 3
+    two = sliced(spec, layers=2)
+    assert [bool(layer.expert_bytes) for layer in planned_shape(two).layers] == [True, True]
+    assert planned_shape(two).layers == planned_shape(spec).layers[3:5]
+    nearly_all = sliced(spec, layers=60)
+    assert [bool(layer.expert_bytes) for layer in planned_shape(nearly_all).layers[:3]] == [False, False, True]
+    patterned = sliced(find_spec("kimi-linear-48b-a3b"), layers=4)
+    assert patterned.pattern == "kk*k"
+
+
+def test_a_slice_without_experts_is_refused() -> None:
+    with pytest.raises(UsageError, match="no experts in its first 1 layers") as caught:
+        sliced(find_spec("llama-4-maverick"), layers=1)
+    assert "Give 2 layers or more" in caught.value.hint
+    with pytest.raises(UsageError, match="no experts"):
+        sliced(find_spec("nemotron-3-super-120b"), layers=1)
+
+
+def test_a_slice_of_states_without_attention_is_refused() -> None:
+    with pytest.raises(UsageError, match="no attention in its first 3 layers") as caught:
+        sliced(find_spec("qwen3-next-80b-a3b"), layers=3)
+    assert "Give 4 layers or more" in caught.value.hint
+    assert sliced(find_spec("qwen3-next-80b-a3b"), layers=4).layers == 4
 
 
 def test_fewer_experts_and_tokens_are_written(tmp_path: Path) -> None:
