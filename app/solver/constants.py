@@ -32,6 +32,9 @@ GRAPH_SHARE = 0.6
 """NVIDIA's cards from that compute capability on (Ada, Blackwell) and what their launches take over others', where no
 layer goes to the CPU. rows: 0.03 to 0.06 ms a layer beside 0.07 to 0.17."""
 
+METAL_SHARE = 1.4
+"""The same of Apple's GPUs. rows: 0.11 to 0.2 ms a layer on M3 Ultra, M4 Pro and M5 Max."""
+
 HOST_NORMS_SHARE = 0.5
 """What norm and router of one layer on the CPU take of a whole layer's barriers there. rows: 42 with `-ot ffn=CPU`."""
 
@@ -68,6 +71,10 @@ ZEN_3_LINK_GBPS = 47.0
 
 ZEN_4_LINK_GBPS = 60.0
 """The same of Zen 4 and Zen 5 (measured: 46 to 63 on one chiplet, 225 to 250 on four)."""
+
+AM5_GBPS = 70.0
+"""What the fabric of a Ryzen 7000 or 9000 lets through, however fast its modules. rows, and tests of memory in them: 60 on
+a 7950X, 62 on a 9950X, 56 to 60 with four modules, beside 83 to 96 of the modules."""
 
 UNKNOWN_GPU_BANDWIDTH_GBPS = 250.0
 """A GPU of which nothing is known. judgement, with the widest range."""

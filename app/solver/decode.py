@@ -304,7 +304,13 @@ def _fixed(step: _Step, device: Device, sums: LayerSums) -> list[Cost]:
 
 
 def _graph_share(step: _Step, device: Device) -> float:
-    """NVIDIA's cards since Ada run a whole token as one graph of short kernels, where nothing is on the CPU."""
+    """What launches take there over those of most GPUs.
+
+    NVIDIA's cards since Ada run a whole token as one graph of short kernels, where nothing is on the CPU; Metal encodes
+    every kernel anew.
+    """
     arch = device.arch or ""
+    if arch == "apple":
+        return k.METAL_SHARE
     recent = device.kind == "dgpu" and arch.startswith("sm_") and arch[3:].isdigit() and int(arch[3:]) >= k.GRAPH_SM
     return k.GRAPH_SHARE if recent and "cpu" not in step.placement.devices else 1.0

@@ -7,6 +7,9 @@ from dataclasses import replace
 from app.solver import constants as k
 from detectors.facts import Basis, Cpu, Device, Machine
 
+_AM5 = ((25, 0x61), (26, 0x44))
+"""Desktop processors of Zen 4 and Zen 5 (Ryzen 7000 and 9000) by family and model."""
+
 _WITHOUT_LINKS = frozenset({
     (23, 1), (23, 8), (23, 17), (23, 24), (23, 96), (23, 104), (25, 68), (25, 80), (25, 116), (25, 117), (25, 120),
     (26, 36), (26, 96),
@@ -68,7 +71,10 @@ def link_bandwidth(cpu: Cpu | None) -> float | None:
         return -(-caches // 2) * k.ZEN_3_LINK_GBPS
     if cpu.family == k.ZEN_4_FAMILY and not _is_zen_4(cpu.model_number or 0):
         return caches * k.ZEN_3_LINK_GBPS
-    return caches * k.ZEN_4_LINK_GBPS if cpu.family in (k.ZEN_4_FAMILY, k.ZEN_5_FAMILY) else None
+    if cpu.family not in (k.ZEN_4_FAMILY, k.ZEN_5_FAMILY):
+        return None
+    links = caches * k.ZEN_4_LINK_GBPS
+    return min(links, k.AM5_GBPS) if (cpu.family, cpu.model_number) in _AM5 else links
 
 
 def _is_zen_4(model: int) -> bool:

@@ -29,7 +29,7 @@ def cpu_gbps(machine: Machine) -> float | None:
         ("EPYC 9374F NPS2 half", "DDR5-4800", None, 230, 231),
         ("Ryzen AI Max+ 395 (16c Zen5)", "LPDDR5X unified", None, 118, 124),
         ("Ryzen 5 9600X", "DDR5-6000", 2, 60, 63),
-        ("Ryzen 9 7950X", "DDR5-5200", None, 83, 84),
+        ("Ryzen 9 7950X", "DDR5-5200", None, 69, 71),
         ("Ryzen 7 8845HS (8c)", "DDR5-5600", None, 89, 90),
         ("EPYC 9754", "DDR5-4800", None, 460, 461),
         ("i5-12400F (6c)", "DDR5-5600 single channel", None, 44.8, 44.8),

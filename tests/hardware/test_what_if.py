@@ -135,7 +135,7 @@ def test_another_gtt(halo: Machine) -> None:
 def test_faster_memory_and_fewer_channels(desktop: Machine) -> None:
     fast, said = changed_machine(desktop, ["memory=DDR5-6400"])
     assert said == ("DDR5-6400: 102 GB/s in place of 58",)
-    assert with_ram_bandwidth(fast).device("cpu").bandwidth_gbps == pytest.approx(102.4)
+    assert with_ram_bandwidth(fast).device("cpu").bandwidth_gbps == pytest.approx(70.0), "what its fabric lets through"
     _, said = changed_machine(desktop, ["channels=1"])
     assert said == ("1 memory channel: 29 GB/s in place of 58",)
     both, _ = changed_machine(desktop, ["channels=1", "memory=DDR5-6400"])
