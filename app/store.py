@@ -1,5 +1,6 @@
-"""What moetune remembers between runs, in one SQLite file: measurements, calibrations (`app.calibration_store`), runs.
+"""What moetune remembers between runs, in one SQLite file.
 
+Measurements and runs are here, calibrations in `app.calibration_store`, benchmarks in `app.bench_store`.
 Each function opens the file, does one thing and closes it: it may be called from any thread, and nothing is opened
 before something is to be remembered. Reading from a file that is not there finds nothing, and makes none.
 """
@@ -19,7 +20,7 @@ from app.paths import data_dir, made
 if TYPE_CHECKING:
     import sqlite3
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _BUSY_TIMEOUT_S = 5.0
 _VERSION_1 = """
 CREATE TABLE measurements (
@@ -61,7 +62,30 @@ CREATE TABLE trials (
 );
 CREATE INDEX trials_by_calibration ON trials (calibration_id, id);
 """
-_MIGRATIONS = (_VERSION_1, _VERSION_2)
+_VERSION_3 = """
+CREATE TABLE benches (
+    id INTEGER PRIMARY KEY,
+    at TEXT NOT NULL,
+    machine_key TEXT NOT NULL,
+    model TEXT NOT NULL,
+    engine TEXT NOT NULL,
+    tool TEXT NOT NULL,
+    config_key TEXT NOT NULL,
+    facts_json TEXT NOT NULL
+);
+CREATE INDEX benches_by_config ON benches (machine_key, config_key, id);
+CREATE TABLE points (
+    id INTEGER PRIMARY KEY,
+    bench_id INTEGER NOT NULL REFERENCES benches (id),
+    at TEXT NOT NULL,
+    context INTEGER NOT NULL,
+    batch INTEGER NOT NULL,
+    generated INTEGER NOT NULL,
+    point_json TEXT NOT NULL
+);
+CREATE INDEX points_by_bench ON points (bench_id, id);
+"""
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
 """What leads from each version to the next; the first from nothing."""
 
 

@@ -134,7 +134,7 @@ def test_a_database_of_the_first_version_keeps_what_it_holds_and_takes_calibrati
     number = calibration_store.begin_calibration("m", "{}")
     calibration_store.save_trial(number, "decode", 5.0, "{}")
     with sqlite3.connect(store.store_path()) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (store.SCHEMA_VERSION,)
     connection.close()
 
 
