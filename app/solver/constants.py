@@ -73,7 +73,7 @@ ZEN_4_LINK_GBPS = 60.0
 """The same of Zen 4 and Zen 5 (measured: 46 to 63 on one chiplet, 225 to 250 on four)."""
 
 AM5_GBPS = 70.0
-"""What the fabric of a Ryzen 7000 or 9000 lets through, however fast its modules. rows, and tests of memory in them: 60 on
+"""What the fabric of a Ryzen 7000 or 9000 lets through, however fast its modules. rows and tests of memory: 60 on
 a 7950X, 62 on a 9950X, 56 to 60 with four modules, beside 83 to 96 of the modules."""
 
 UNKNOWN_GPU_BANDWIDTH_GBPS = 250.0
