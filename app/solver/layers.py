@@ -20,6 +20,9 @@ from app.solver.scene import Scene, total_ms
 
 HOST = "cpu"
 
+Row = tuple[int, str, str]
+"""One layer of a model to be timed: its kind, or -1 - its size of experts; the devices of attention and experts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layers:
@@ -83,6 +86,10 @@ class Time(NamedTuple):
     answer: float
     """Of these, the answers: no choice of ubatch or of copying changes them."""
 
+    def less(self, other: Time) -> Time:
+        """What is left without `other`."""
+        return Time(self.turn - other.turn, self.answer - other.answer)
+
 
 class Sums(NamedTuple):
     """Seconds of the first n layers, or of the experts of the first n layers that have any."""
@@ -96,13 +103,17 @@ class Sums(NamedTuple):
 
 
 class CostTable:
-    """Seconds of the work per layer, by the devices of its attention and its experts."""
+    """Seconds of the work per layer, by the devices of its attention and its experts.
+
+    Where layers are divided, the first GPU computes prompts of all weights in host memory, whoever has the attention:
+    `gpu` names it, empty where there is none.
+    """
 
     def __init__(self, scene: Scene, layers: Layers, work: Work) -> None:
         self._scene = scene
         self._layers = layers
         self._work = work
-        self._shapes: dict[tuple[int, int], Scene] = {}
+        self._shapes: dict[tuple[int, ...], Scene] = {}
         self._decode: dict[tuple[object, ...], float] = {}
         self._prefill: dict[tuple[object, ...], float] = {}
         self._attention: dict[tuple[object, ...], Time] = {}
@@ -110,44 +121,54 @@ class CostTable:
         self._fixed: dict[tuple[object, ...], Time] = {}
         self._sums: dict[tuple[object, ...], Sums] = {}
 
-    def attention(self, kind: int, device_id: str, parameters: Parameters) -> Time:
+    def attention(self, kind: int, device_id: str, parameters: Parameters, gpu: str = "") -> Time:
         """Of a layer of that kind with all but its routed experts there."""
-        key = (kind, device_id, *_variant(parameters, device_id == HOST))
+        gpu = gpu if device_id == HOST else ""
+        key = (kind, device_id, gpu, *_variant(parameters, device_id == HOST))
         found = self._attention.get(key)
         if found is None:
-            fixed = self.fixed(device_id, parameters)
-            one = self._time(kind, -1, 1, device_id, device_id, parameters)
-            found = self._attention[key] = Time(one.turn - fixed.turn, one.answer - fixed.answer)
+            row = (kind, device_id, device_id)
+            if gpu:
+                other = (0, gpu, gpu)
+                found = self._time((row, other), parameters).less(self._time((other,), parameters))
+            else:
+                found = self._time((row,), parameters).less(self.fixed(device_id, parameters))
+            self._attention[key] = found
         return found
 
-    def experts(self, size: int, attention_id: str, owner_id: str, parameters: Parameters) -> Time:
+    def experts(self, size: int, attention_id: str, owner_id: str, parameters: Parameters, gpu: str = "") -> Time:
         """Of a layer's routed experts of that size on `owner_id`, the way there and back included."""
-        key = (size, attention_id, owner_id, *_variant(parameters, HOST in (attention_id, owner_id)))
+        gpu = gpu if HOST in (attention_id, owner_id) and gpu != attention_id else ""
+        key = (size, attention_id, owner_id, gpu, *_variant(parameters, HOST in (attention_id, owner_id)))
         found = self._experts.get(key)
         if found is None:
             kind = self._layers.kind_of_size[size]
-            bare = self.attention(kind, attention_id, parameters)
-            fixed = self.fixed(attention_id, parameters)
-            full = self._time(kind, size, 2, attention_id, owner_id, parameters)
-            found = self._experts[key] = Time(
-                (full.turn - fixed.turn) / 2 - bare.turn, (full.answer - fixed.answer) / 2 - bare.answer
-            )
+            row = (-1 - size, attention_id, owner_id)
+            if gpu:
+                first, bare = (0, gpu, gpu), (kind, attention_id, attention_id)
+                with_it, without = ((one, first) if attention_id == HOST else (first, one) for one in (row, bare))
+                found = self._time(with_it, parameters).less(self._time(without, parameters))
+            else:
+                full = self._time((row, row), parameters).less(self.fixed(attention_id, parameters))
+                one = self.attention(kind, attention_id, parameters)
+                found = Time(full.turn / 2 - one.turn, full.answer / 2 - one.answer)
+            self._experts[key] = found
         return found
 
-    def attention_sums(self, device_id: str, parameters: Parameters) -> Sums:
+    def attention_sums(self, device_id: str, parameters: Parameters, gpu: str = "") -> Sums:
         """Of the first n layers without experts, on that device."""
-        key = (device_id, *_variant(parameters, device_id == HOST))
+        key = (device_id, gpu, *_variant(parameters, device_id == HOST))
         if key not in self._sums:
-            times = [self.attention(kind, device_id, parameters) for kind in range(len(self._layers.kinds))]
+            times = [self.attention(kind, device_id, parameters, gpu) for kind in range(len(self._layers.kinds))]
             self._sums[key] = _sums([times[kind] for kind in self._layers.kind_of])
         return self._sums[key]
 
-    def expert_sums(self, attention_id: str, owner_id: str, parameters: Parameters) -> Sums:
+    def expert_sums(self, attention_id: str, owner_id: str, parameters: Parameters, gpu: str = "") -> Sums:
         """Of the experts of the first n layers that have any, on `owner_id`."""
-        key = (attention_id, owner_id, *_variant(parameters, HOST in (attention_id, owner_id)))
+        key = (attention_id, owner_id, gpu, *_variant(parameters, HOST in (attention_id, owner_id)))
         if key not in self._sums:
             sizes = range(len(self._layers.experts))
-            times = [self.experts(size, attention_id, owner_id, parameters) for size in sizes]
+            times = [self.experts(size, attention_id, owner_id, parameters, gpu) for size in sizes]
             self._sums[key] = _sums([times[size] for size in self._layers.size_of])
         return self._sums[key]
 
@@ -156,20 +177,21 @@ class CostTable:
         key = (head_id, *_variant(parameters, head_id == HOST))
         found = self._fixed.get(key)
         if found is None:
-            one, two = (self._time(0, -1, count, head_id, head_id, parameters) for count in (1, 2))
+            row = (0, head_id, head_id)
+            one, two = self._time((row,), parameters), self._time((row, row), parameters)
             found = self._fixed[key] = Time(2 * one.turn - two.turn, 2 * one.answer - two.answer)
         return found
 
-    def _time(self, kind: int, size: int, count: int, attention: str, owner: str, parameters: Parameters) -> Time:
-        """Of a model of `count` such layers; `size` -1: without experts."""
-        layer = self._layers.kinds[kind] if size < 0 else self._layers.experts[size]
-        name = (kind if size < 0 else -1 - size, count)
-        scene = self._shapes.get(name)
+    def _time(self, rows: tuple[Row, ...], parameters: Parameters) -> Time:
+        """Of a model of these layers, with the head on the last one's device."""
+        names = tuple(row[0] for row in rows)
+        scene = self._shapes.get(names)
         if scene is None:
-            scene = self._shapes[name] = replace(self._scene, shape=replace(self._scene.shape, layers=(layer,) * count))
-        placement = Placement((attention,) * count, (owner,) * count, attention)
-        variant = _variant(parameters, HOST in (attention, owner))
-        key = (name, attention, owner, *variant[2:])
+            layers = tuple(self._layers.kinds[n] if n >= 0 else self._layers.experts[-1 - n] for n in names)
+            scene = self._shapes[names] = replace(self._scene, shape=replace(self._scene.shape, layers=layers))
+        placement = Placement(tuple(row[1] for row in rows), tuple(row[2] for row in rows), rows[-1][1])
+        variant = _variant(parameters, any(HOST in row for row in rows))
+        key = (rows, *variant[2:])
         step = self._decode.get(key)
         if step is None:
             costs = decode_costs(scene, placement, parameters, context=self._work.depth, batch=self._work.batch)

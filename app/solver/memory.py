@@ -152,13 +152,12 @@ def buffers(shape: ModelShape, parameters: Parameters, *, outputs: int | None = 
     )
 
 
-def copies_experts(placement: Placement, parameters: Parameters) -> bool:
-    """Whether the first GPU computes large batches of experts that are in host memory, so that it needs room for them.
+def copies_experts(parameters: Parameters) -> bool:
+    """Whether the first GPU computes large batches of the experts in host memory, so that it needs room for them.
 
     llama.cpp does so for weights in a host buffer, which a repacked one is not.
     """
-    on_host = any(owner == HOST != device for owner, device in zip(placement.experts, placement.attention, strict=True))
-    return on_host and parameters.op_offload and not parameters.no_host
+    return parameters.op_offload and not parameters.no_host
 
 
 def compute_bytes(
@@ -179,7 +178,7 @@ def compute_bytes(
     held = dict.fromkeys(owners, sizes.experts)
     attending = placement.attention_devices
     gpus = [device_id for device_id in attending if device_id.startswith("gpu:")]
-    copying = gpus[:1] if copies_experts(placement, parameters) else []
+    copying = gpus[:1] if HOST in owners and copies_experts(parameters) else []
     pipeline = len(gpus) > 1 and gpus == list(attending) and placement.experts == placement.attention
     for device_id in attending:
         held[device_id] = sizes.of_attention(

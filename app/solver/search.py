@@ -8,8 +8,9 @@ from math import inf
 
 from app.solver import memory
 from app.solver.answer import Outcome, plan_of
+from app.solver.blocks import BlockCosts
 from app.solver.budget import budgets, usable_devices
-from app.solver.division import BlockCosts, Division, device_orders
+from app.solver.division import Division, device_orders
 from app.solver.layers import CostTable, layers_of
 from app.solver.longest import STEP, longest_context, speed_at
 from app.solver.model import KvType, Policy, Workload
@@ -42,7 +43,7 @@ class Search:
         self._table = CostTable(self.scene, self.layers, self.work)
         self._fillers: dict[tuple[int, str, int], Filler] = {}
         self._ones: dict[tuple[str, Parameters], OneAttention] = {}
-        self._blocks: dict[Parameters, BlockCosts] = {}
+        self._blocks: dict[tuple[Parameters, str], BlockCosts] = {}
         self._varied: dict[tuple[Parameters, bool], list[Parameters]] = {}
         self._gpus = frozenset(device.id for device in self.devices if device.kind in ("igpu", "dgpu"))
 
@@ -144,10 +145,12 @@ class Search:
         return found
 
     def _division(self, parameters: Parameters, order: tuple[str, ...]) -> Division:
-        if parameters not in self._blocks:
+        gpu = next((device_id for device_id in order if device_id in self._gpus), "")
+        key = (parameters, gpu)
+        if key not in self._blocks:
             owners = [device.id for device in self.devices] if self.layers.moe else []
-            self._blocks[parameters] = BlockCosts(self.layers, self._table, parameters, owners)
-        return Division(self._filler(parameters), self._blocks[parameters], order, self._gpus)
+            self._blocks[key] = BlockCosts(self.layers, self._table, parameters, owners, gpu)
+        return Division(self._filler(parameters), self._blocks[key], order, self._gpus)
 
     def _refined(self, candidate: Candidate, bound: float) -> Candidate:
         """The candidate with its best parameters, as far as they could beat `bound`."""

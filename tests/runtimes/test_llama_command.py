@@ -168,3 +168,46 @@ def test_the_url_is_one_that_a_client_can_reach() -> None:
     )
     assert made.url == "http://127.0.0.1:9001"
     assert value(made.argv, "--host") == "0.0.0.0"
+
+
+def with_parameters(**changes: object) -> Plan:
+    plan = plan_of("gpu:0000:01:00.0", ("cpu",) * 3)
+    return replace(plan, parameters=replace(plan.parameters, **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"no_host": True}, "--no-host"),
+        ({"op_offload": False}, "--no-op-offload"),
+        ({"numa": "distribute"}, "--numa distribute"),
+        ({"cache_ram_bytes": 3 << 30}, "-cram 3072"),
+        ({"cache_ram_bytes": 0}, "-cram 0"),
+        ({"draft_tokens": 2}, "--spec-type draft-mtp --spec-draft-n-max 2"),
+    ],
+)
+def test_each_choice_is_told_to_the_engine_and_no_other_is(changes: dict[str, object], words: str) -> None:
+    engine = engine_of("0.5.0", (CUDA,))
+    assert words in " ".join(command(with_parameters(**changes), engine).argv)
+    assert words.split()[0] not in command(with_parameters(), engine).argv
+
+
+def test_unequal_gpus_share_the_layers_by_counts() -> None:
+    near, far = "gpu:0000:01:00.0", "gpu:0000:c5:00.0"
+    plan = plan_of(near, (near,) * 12 + (far,) * 20)
+    attention = plan.placement.experts
+    plan = replace(plan, placement=replace(plan.placement, attention=attention, head=far), nextn_layers=1)
+    argv = command(plan, engine_of("0.5.0", (CUDA, VULKAN))).argv
+    assert value(argv, "-dev") == "CUDA0,Vulkan1"
+    assert value(argv, "-ts") == "11.5,22.5"
+    assert value(argv, "-ngl") == "34"
+    assert "-ot" not in argv
+
+
+def test_the_first_layers_are_the_hosts_and_the_last_ones_the_gpus() -> None:
+    near = "gpu:0000:01:00.0"
+    plan = plan_of(near, ("cpu",) * 5 + (near,) * 27)
+    plan = replace(plan, placement=replace(plan.placement, attention=plan.placement.experts))
+    argv = command(plan, engine_of("0.5.0", (CUDA,))).argv
+    assert value(argv, "-ngl") == "28"
+    assert "-ts" not in argv
