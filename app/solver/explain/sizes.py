@@ -161,12 +161,23 @@ def _compute(scene: Scene, plan: Plan, held: DeviceMemory) -> Derivation:
         reasons.append(f"output {bytes_text(sizes.output)}: {logits}")
     if device_id == memory.HOST:
         reasons.append(f"one activation for each token {bytes_text(sizes.row)}: the host keeps two of the input")
-    elif attends and memory.copies_experts(placement, plan.parameters):
+    elif _copies(scene, plan, device_id):
         reasons.append(f"staging {bytes_text(sizes.staging)}: one tensor of experts that is copied here to multiply")
     asked = held.basis == "measured"
     equation = "what the engine said" if asked else "the largest phase, as the engine reuses the memory of the others"
     name = f"compute on {scene.machine.label(device_id)}"
     return sized(name, held.compute_bytes, equation, held.basis, reasons)
+
+
+def _copies(scene: Scene, plan: Plan, device_id: str) -> bool:
+    """Whether that is the GPU which computes large batches of experts in host memory: the first that attends."""
+    attending = (scene.machine.device(one) for one in plan.placement.attention_devices)
+    gpus = [device.id for device in attending if device.kind in ("igpu", "dgpu")]
+    return (
+        gpus[:1] == [device_id]
+        and memory.copies_experts(plan.parameters)
+        and any(scene.shape.layers[i].expert_bytes for i in plan.placement.expert_layers(memory.HOST))
+    )
 
 
 def _attention_buffer(scene: Scene, plan: Plan, sizes: memory.Buffers) -> str:
