@@ -117,7 +117,8 @@ def print_report(found: CalibrationReport) -> None:
     _print_constants(found)
     if found.skipped:
         print(painted("\nNot measured", "bold"))
-        print_rows((one.name, one.why) for one in found.skipped)
+        for why in dict.fromkeys(one.why for one in found.skipped):
+            print_wrapped(f"{why}: {'; '.join(one.name for one in found.skipped if one.why == why)}", 4, "  ")
     for note in found.notes:
         print_wrapped(f"Note: {note}", 2, "\n")
 

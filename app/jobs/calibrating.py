@@ -60,7 +60,7 @@ def coefficients_for(machine: Machine, engine: Engine, *, speed_engine: SpeedEng
     constants = f"{len(result.identified)} constant" + "s" * (len(result.identified) != 1)
     noisy = sum(one.is_noisy for one in known.measurements)
     note = (
-        f"Calibrated {words}: {len(known.measurements)} measurements of this machine fix {constants}"
+        f"Calibrated {words}: {len(result.held)} measurements of this machine fix {constants}"
         f" ({', '.join(result.identified) or 'none'})."
     )
     if noisy:

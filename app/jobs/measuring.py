@@ -12,7 +12,7 @@ from app import calibration_store, store
 from app.errors import BusyError, UsageError
 from app.hardware.coefficients import shipped_coefficients
 from app.jobs.calibrating import fit, known_trials
-from app.jobs.checking import MeasuredBandwidth, known_machine, machine_key, measure
+from app.jobs.checking import READ_BANDWIDTH, MeasuredBandwidth, known_machine, machine_key, measure
 from app.jobs.planning import PlanRequest, choose_engine, find_model
 from app.models.catalog import find_spec, is_described
 from app.runtimes.base import Engine
@@ -100,9 +100,14 @@ def calibrate(
     machine = known_machine()
     engine = find_engine(request, machine)
     bench, devices, subject = bench_of(engine), _devices(request, engine), _subject(request)
-    if not request.force:
-        require_quiet(machine)
-    ram = measure(machine)
+    busy = busy_cores(machine)
+    if busy and not request.force:
+        raise BusyError(
+            f"{busy}: what is measured now would be theirs, too.", hint="Wait or stop them; --force measures anyway."
+        )
+    # A stored bandwidth is not replaced by what others left of it.
+    known = store.latest_measurement(machine_key(machine), READ_BANDWIDTH)
+    ram = None if busy and known is not None else measure(machine)
     machine = with_ram_bandwidth(machine_with_remotes(known_machine(), engine))  # with what was just measured
     programme = _programme(request, machine, devices, subject)
     round_trips = _round_trips(machine, engine)
@@ -120,7 +125,8 @@ def calibrate(
             elif isinstance(event, Skipped):
                 skipped.append(event)
             on_event(event)
-    return report(machine, engine, skipped=tuple(skipped), ram=ram, round_trips_us=round_trips)
+    notes = (f"{busy}, and --force measured nevertheless: times are theirs, too.",) if busy else ()
+    return report(machine, engine, skipped=tuple(skipped), ram=ram, round_trips_us=round_trips, notes=notes)
 
 
 def report(
@@ -130,20 +136,21 @@ def report(
     skipped: tuple[Skipped, ...] = (),
     ram: MeasuredBandwidth | None = None,
     round_trips_us: dict[str, float | None] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> CalibrationReport:
     """What all measurements of this machine under the present conditions tell."""
     known = known_trials(machine, engine)
     result = fit(machine, known.measurements)
     shipped = shipped_coefficients()
-    noisy = [one.name for one in known.measurements if one.is_noisy]
-    notes = [known.note] if known.note else []
+    noisy = sum(one.is_noisy for one in known.measurements)
+    said = [*notes, known.note] if known.note else list(notes)
     if noisy:
-        notes.append(
-            f"{len(noisy)} of {len(known.measurements)} measurements are noisy (the median repetition took more than"
-            f" {NOISY:g} times the fastest): {', '.join(noisy)}. Measure again on a quiet machine."
+        said.append(
+            f"{noisy} of {len(known.measurements)} measurements are noisy: their median repetition took more than"
+            f" {NOISY:g} times the fastest. Measure again on a quiet machine."
         )
     if result.left_out:
-        notes.append(f"Not used, as their devices are not there now: {', '.join(result.left_out)}.")
+        said.append(f"{len(result.left_out)} measurements are not used: their devices are not there now (see --rpc).")
     return CalibrationReport(
         version=REPORT_VERSION,
         at=known.at,
@@ -157,27 +164,19 @@ def report(
         skipped=skipped,
         ram=ram,
         round_trips_us=round_trips_us or {},
-        notes=tuple(notes),
+        notes=tuple(said),
     )
 
 
-def require_quiet(machine: Machine) -> None:
-    """See to it that nobody else uses much of the processor; it is watched for a moment.
-
-    Raises:
-        BusyError: somebody does.
-    """
+def busy_cores(machine: Machine) -> str:
+    """Who else uses the processor, as a sentence without its end; empty where it is quiet. Watches for a moment."""
     from app.telemetry.contention import Contention
 
     cores = machine.cpu.logical_cpus if machine.cpu else 1
     watch = Contention(None)
     time.sleep(BUSY_WATCH_S)
     others = watch.other_cores() or 0.0
-    if others > BUSY_SHARE * cores:
-        raise BusyError(
-            f"Other programs keep {others:.1f} of {cores} processors busy: what is measured now would be theirs, too.",
-            hint="Wait or stop them; --force measures anyway.",
-        )
+    return f"Other programs keep {others:.1f} of {cores} processors busy" if others > BUSY_SHARE * cores else ""
 
 
 def find_engine(request: MeasuringRequest, machine: Machine) -> Engine:

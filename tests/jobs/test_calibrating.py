@@ -12,8 +12,8 @@ from app.errors import BusyError, UsageError
 from app.hardware.coefficients import shipped_coefficients
 from app.jobs import measuring
 from app.jobs.calibrating import coefficients_for, forget, known_trials
-from app.jobs.checking import known_machine, machine_key
-from app.jobs.measuring import MeasuringRequest, calibrate, require_quiet
+from app.jobs.checking import READ_BANDWIDTH, known_machine, machine_key
+from app.jobs.measuring import MeasuringRequest, calibrate
 from app.jobs.planning import PlanRequest, make_plan
 from app.models.catalog import find_spec
 from app.models.slices import write_slice
@@ -187,19 +187,42 @@ def test_a_device_that_is_not_there_is_named(engine: Engine, tools: Path) -> Non
         calibrate(MeasuringRequest(devices=("CUDA7",), engine=str(tools / "llama-server"), force=True))
 
 
-def test_a_busy_machine_is_not_measured(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Busy:
-        def __init__(self, engine_pid: int | None) -> None:
-            pass
+class Busy:
+    """Others that keep most of the processor busy."""
 
-        def other_cores(self) -> float:
-            return 1.4
+    def __init__(self, engine_pid: int | None) -> None:
+        pass
 
+    def other_cores(self) -> float:
+        return 1.4
+
+
+@pytest.fixture
+def busy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.telemetry.contention.Contention", Busy)
     monkeypatch.setattr(measuring, "BUSY_WATCH_S", 0.0)
+
+
+@pytest.mark.usefixtures("busy")
+def test_a_busy_machine_is_not_measured(engine: Engine, tools: Path) -> None:
     with pytest.raises(BusyError, match=r"Other programs keep 1\.4 of") as caught:
-        require_quiet(machine)
+        calibrate(MeasuringRequest(engine=str(tools / "llama-server")))
     assert "--force" in caught.value.hint
+    assert not store.store_path().exists()
+
+
+@pytest.mark.usefixtures("busy")
+def test_a_busy_machine_keeps_the_bandwidth_that_was_measured_before(
+    machine: Machine, engine: Engine, tools: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "small.gguf"
+    write_slice(find_spec("demo"), path, layers=1, vocabulary=512)
+    store.save_measurement(machine_key(machine), READ_BANDWIDTH, 77.0, "GB/s")
+    request = MeasuringRequest(str(path), devices=("CPU",), engine=str(tools / "llama-server"), force=True, limit_s=1)
+    found = calibrate(request)
+    assert found.ram is None
+    assert known_machine().device("cpu").bandwidth_gbps == 77.0
+    assert any("--force measured nevertheless" in note for note in found.notes)
 
 
 def test_planning_does_not_load_what_measures() -> None:
