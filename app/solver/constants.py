@@ -28,9 +28,12 @@ LAPTOP = ("Laptop", "Mobile", "Max-Q")
 """How the names of laptops' graphics cards end."""
 
 GRAPH_SM = 89
-GRAPH_SHARE = 0.6
+GRAPH_SHARE = 0.45
 """NVIDIA's cards from that compute capability on (Ada, Blackwell) and what their launches take over others', where no
 layer goes to the CPU. rows: 0.03 to 0.06 ms a layer beside 0.07 to 0.17."""
+
+CONVOLUTION_STATE_BYTES = 128 * 1024
+"""A recurrent layer with less state than this is a short convolution (LFM2: 16 KiB), whose kernels are few."""
 
 METAL_SHARE = 1.4
 """The same of Apple's GPUs. rows: 0.11 to 0.2 ms a layer on M3 Ultra, M4 Pro and M5 Max."""

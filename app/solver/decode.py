@@ -298,7 +298,7 @@ def _fixed(step: _Step, device: Device, sums: LayerSums) -> list[Cost]:
     share = _graph_share(step, device)
     costs.append(Cost("layers", device.id, "gpu_layer", share * sums.attention_layers))
     costs.append(Cost("layers", device.id, "gpu_recurrent_layer", share * sums.recurrent_layers))
-    costs.append(Cost("layers", device.id, "gpu_latent_layer", share * sums.latent_layers))
+    costs.append(Cost("layers", device.id, "gpu_latent_layer", sums.latent_layers))
     costs.append(Cost("layers", device.id, "gpu_expert_layer", share * sums.expert_layers))
     return costs
 

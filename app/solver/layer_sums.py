@@ -37,7 +37,7 @@ class LayerSums(NamedTuple):
     latent_row: float
     """The part of `row` that is of a latent cache (MLA)."""
     attention_layers: float
-    """Layers of attention, and half a layer for every dense feed-forward network without experts beside it."""
+    """Layers of attention or a short convolution, and half a layer for each dense network without experts beside it."""
     latent_layers: float
     recurrent_layers: float
     expert_layers: float
@@ -129,6 +129,7 @@ def _of(layer: LayerShape, shape: ModelShape) -> LayerSums:
     row = float(layer.key_length + (layer.value_length or layer.key_length)) if caches else 0.0
     latent = is_latent(layer)
     experts = layer.expert_bytes > 0
+    convolution = layer.kind == "recurrent" and layer.state_bytes < k.CONVOLUTION_STATE_BYTES
     dense = 0.5 if layer.dense_bytes and not experts else 0.0
     flops = float(layer.attention_flops or 2 * shape.heads * row) if caches else 0.0
     wide = layer.key_length > WIDE_HEAD
@@ -146,9 +147,9 @@ def _of(layer: LayerShape, shape: ModelShape) -> LayerSums:
         row=0.0 if windowed else row,
         window_row=row if windowed else 0.0,
         latent_row=row if latent and not windowed else 0.0,
-        attention_layers=(1.0 if caches else 0.0) + dense,
+        attention_layers=(1.0 if caches or convolution else 0.0) + dense,
         latent_layers=1.0 if latent else 0.0,
-        recurrent_layers=1.0 if layer.kind == "recurrent" else 0.0,
+        recurrent_layers=1.0 if layer.kind == "recurrent" and not convolution else 0.0,
         expert_layers=1.0 if experts else 0.0,
         expert_bytes=layer.expert_bytes,
         expert_giga=routed / 1e9,
