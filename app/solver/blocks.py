@@ -191,6 +191,9 @@ def placed(filler: Filler, costs: BlockCosts, order: tuple[str, ...], gpus: Sequ
     """
     placing = Placing(filler, costs, order, gpus)
     pipeline = len(gpus) == len(order)
+    if pipeline and filler.layers.moe and filler.needed > sum(filler.budgets.device[device_id] for device_id in order):
+        placing.place(sizes, pipeline=False)
+        return placing
     placing.place(sizes, pipeline=pipeline)
     if pipeline and (placing.homes or placing.missing > 0):
         apart = Placing(filler, costs, order, gpus)

@@ -80,8 +80,7 @@ class Division:
         devices = {*self._order, *self._costs.owners}
         pools = {filler.budgets.pool_of[device_id] for device_id in devices}
         room = sum(filler.budgets.pool[pool] for pool in pools)
-        needed = filler.layers.resident_sums[-1] + filler.layers.expert_sums[-1] + filler.kv_sums[-1]
-        return needed <= min(room, sum(filler.budgets.device[device_id] for device_id in devices))
+        return filler.needed <= min(room, sum(filler.budgets.device[device_id] for device_id in devices))
 
     def _seeds(self) -> Iterator[Sizes]:
         """Shares by room, and the fastest device as full as it gets with the others in turn."""

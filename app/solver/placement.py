@@ -78,6 +78,8 @@ class Filler:
         }
         self._gpus = {device.id for device in machine.devices if device.kind in ("igpu", "dgpu")}
         self.tables = shape.embedding_bytes + shape.lookup_bytes
+        self.needed = layers.resident_sums[-1] + layers.expert_sums[-1] + self.kv_sums[-1]
+        """Bytes of all layers and their cache, wherever they go."""
 
     def room(self, held: dict[str, int]) -> tuple[dict[str, int], dict[str, int]] | None:
         """What is left of each device and pool beside `held`; `None` where that is already too much."""

@@ -90,32 +90,27 @@ class Search:
 
     def _may_fit(self, parameters: Parameters) -> bool:
         """Whether all bytes are no more than all room, wherever they go."""
-        needed = self._layer_bytes() + self._filler(parameters).kv_sums[-1]
-        return needed <= sum(self._budgets.pool.values())
-
-    def _layer_bytes(self) -> int:
-        return self.layers.resident_sums[-1] + self.layers.expert_sums[-1] + self.scene.shape.embedding_bytes
+        return self._filler(parameters).needed + self.scene.shape.embedding_bytes <= sum(self._budgets.pool.values())
 
     def _least_with(self, kv_type: KvType, best: Candidate) -> float:
         """Seconds that no placement with a smaller cache can beat.
 
-        At best all bytes that it frees go to experts, and each layer of them moves from the dearest device to the
-        cheapest.
+        With the attention where it is fastest, at best all bytes that it frees go to experts, and each layer of them
+        moves from the dearest device to the cheapest. Elsewhere the smaller cache may let the attention move.
         """
+        attention = best.blocks[0][0]
+        own = self._one(attention, best.parameters)
+        if len(best.blocks) > 1 or own.turn > min(self._one(d.id, best.parameters).turn for d in self.devices):
+            return 0.0
         if not self.layers.moe:
-            return 0.0 if len(best.blocks) > 1 or best.devices == {memory.HOST} else best.seconds
+            return best.seconds
         smaller = replace(best.parameters, kv_type_k=kv_type, kv_type_v=kv_type)
         freed = self._filler(best.parameters).kv_sums[-1] - self._filler(smaller).kv_sums[-1]
         layers = freed // min(layer.expert_bytes for layer in self.layers.experts) + 1
-        gains = []
-        for attention in {device for device, _ in best.blocks}:
-            one = self._one(attention, best.parameters)
-            costs = {device.id: one.owner_cost(device.id) / len(self.layers.moe) for device in self.devices}
-            cheapest = min(costs, key=lambda owner: costs[owner])
-            there = sum(count for _, count, owner in best.homes if owner == cheapest)
-            away = len(self.layers.moe) - there if len(best.blocks) == 1 else len(self.layers.moe)
-            gains.append(min(layers, away) * (max(costs.values()) - costs[cheapest]))
-        return best.seconds - max(gains)
+        costs = {device.id: own.owner_cost(device.id) / len(self.layers.moe) for device in self.devices}
+        cheapest = min(costs, key=lambda owner: costs[owner])
+        away = len(self.layers.moe) - sum(count for _, count, owner in best.homes if owner == cheapest)
+        return best.seconds - min(layers, away) * (max(costs.values()) - costs[cheapest])
 
     def _on_one(self, first: Parameters) -> list[Candidate]:
         found = []
