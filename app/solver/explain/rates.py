@@ -15,6 +15,10 @@ from app.solver.scene import Cost, Scene
 from detectors.facts import Basis
 
 
+ADDED = 0.5
+"""A constant below this is no rate, as nothing is so much faster than rated: it is a time that comes on top."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What costs are of."""
@@ -84,8 +88,11 @@ def _percent(constant: Coefficient) -> str:
 
 def _at(amount: str, speed: float, unit: str, whose: str, basis: Basis, constant: Coefficient, source: str) -> Rate:
     """An amount at a rated speed, of which the constant says how much is reached."""
+    text = f"{amount} {source} at {_share(speed, constant)} {unit} ({_percent(constant)} of {speed:.3g})"
+    if constant.value < ADDED:
+        text = f"{100 * constant.value:.0f} % of the time of {amount} at {speed:.3g} {unit}: {constant.why}"
     return Rate(
-        f"{amount} {source} at {_share(speed, constant)} {unit} ({_percent(constant)} of {speed:.3g})",
+        text,
         basis,
         amount,
         f"{speed:.4g} {unit}, {whose} ({known(basis)})",
