@@ -16,7 +16,7 @@ from app.jobs.checking import READ_BANDWIDTH, MeasuredBandwidth, known_machine, 
 from app.jobs.planning import PlanRequest, choose_engine, find_model
 from app.models.catalog import find_spec, is_described
 from app.runtimes.base import Engine
-from app.runtimes.llama_bench import bench_of
+from app.runtimes.llama_bench import bench_of, can_be_timed
 from app.runtimes.llama_command import endpoint_of
 from app.runtimes.registry import find_engines, machine_with_remotes
 from app.solver.coefficients import Coefficient
@@ -180,13 +180,17 @@ def busy_cores(machine: Machine) -> str:
 
 
 def find_engine(request: MeasuringRequest, machine: Machine) -> Engine:
-    """The engine that is to be measured: the one that plans would use.
+    """The engine that is to be measured: the one that plans would use, or the next that has tools to be timed with.
 
     Raises:
         NoEngineError: there is none.
     """
     asked = PlanRequest(model="", rpc=request.rpc, engine=request.engine)
-    return choose_engine(find_engines(request.rpc, machine), asked, machine)
+    engines = find_engines(request.rpc, machine)
+    first = choose_engine(engines, asked, machine)
+    if request.engine is not None or can_be_timed(first):
+        return first
+    return next((one for one in engines if can_be_timed(one) and not (request.rpc and "--rpc" not in one.flags)), first)
 
 
 @dataclass(frozen=True, slots=True)

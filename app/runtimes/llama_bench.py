@@ -44,6 +44,11 @@ def bench_of(engine: Engine) -> Bench:
     )
 
 
+def can_be_timed(engine: Engine) -> bool:
+    """Whether `bench_of` has a way."""
+    return engine.runtime == "embedded" or TOOL in engine.tools or BATCHED_TOOL in engine.tools
+
+
 class LlamaBench:
     """`llama-bench -o jsonl`: every repetition by itself, the cache of a depth filled once."""
 

@@ -18,6 +18,7 @@ from app.jobs.planning import PlanRequest, make_plan
 from app.models.catalog import find_spec
 from app.models.slices import write_slice
 from app.runtimes.base import Engine
+from app.runtimes.embedded import Embedded
 from app.runtimes.registry import engine_at
 from app.solver.ram import with_ram_bandwidth
 from app.tuner import conditions, measurement
@@ -180,6 +181,31 @@ def test_a_real_engine_is_measured_and_its_plans_use_it(engine: Engine, tools: P
     assert any(note.startswith("Calibrated") for note in planned.plan.notes)
     decode = next(one for one in own if one.phase == "decode")
     assert planned.plan.decode.ms_per_token == pytest.approx(decode.ms_per_token, rel=0.5)
+
+
+def test_an_engine_without_tools_leaves_the_measuring_to_the_next(
+    engine: Engine, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = replace(engine, tools={})
+    embedded = Embedded().discover()
+    if not embedded:
+        pytest.skip("llama-cpp-python is not installed")
+    monkeypatch.setattr(measuring, "find_engines", lambda rpc, machine: (bare, *embedded))
+    assert measuring.find_engine(MeasuringRequest(), machine).runtime == "embedded"
+    monkeypatch.setattr(measuring, "find_engines", lambda rpc, machine: (engine, *embedded))
+    assert measuring.find_engine(MeasuringRequest(), machine) == engine
+
+
+def test_the_embedded_engine_is_measured_too(engine: Engine, machine: Machine, tmp_path: Path) -> None:
+    if not Embedded().discover():
+        pytest.skip("llama-cpp-python is not installed")
+    path = tmp_path / "small.gguf"
+    write_slice(find_spec("demo"), path, layers=1, vocabulary=512)
+    store.save_measurement(machine_key(machine), READ_BANDWIDTH, 40.0, "GB/s")
+    found = calibrate(MeasuringRequest(str(path), engine="embedded", force=True, limit_s=1))
+    assert {one.phase for one in found.measurements} == {"decode", "prefill"}
+    assert found.conditions.engine.startswith("embedded llama-cpp-python")
+    assert known_trials(machine, engine).measurements == (), "another engine's plans do not use it"
 
 
 def test_a_device_that_is_not_there_is_named(engine: Engine, tools: Path) -> None:
