@@ -14,7 +14,6 @@ from app.solver.plan import Parameters, Placement
 from app.solver.scene import Cost, Scene
 from detectors.facts import Basis
 
-
 ADDED = 0.5
 """A constant below this is no rate, as nothing is so much faster than rated: it is a time that comes on top."""
 
