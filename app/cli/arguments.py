@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from app.cli.bench_arguments import add_bench
 from app.units import parse_bytes, parse_count
 
 _ABOUT = """\
@@ -16,8 +17,10 @@ _EXAMPLES = """\
 examples:
   moetune                                   open the UI
   moetune check                             what is this machine, and what is wrong with it
+  moetune models                            what there is, and what each would come to here
   moetune plan model.gguf --context 32K     where everything goes, how fast, and why
   moetune run model.gguf                    start it and watch it live
+  moetune presets                           models with their work, ready to plan and run by name
   moetune demo                              all of it, on a small model made here, without a GPU
 
 exit codes: 0 done, 1 failed, 2 usage, 3 model, 4 does not fit, 5 no engine, 6 engine failed,
@@ -129,8 +132,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_capture(
         add("capture", "Save what was read of this machine, scrubbed: for a bug report, or to plan elsewhere.")
     )
+    _add_models(add("models", "Which models are there, which are described, and what would each come to here?"))
+    presets = add("presets", "Which models with which work come ready-made, and what would each come to here?")
+    presets.add_argument("preset", nargs="?", metavar="NAME", help="show this one in full")
+    _add_host(presets)
+    _add_json(presets)
     _add_slice(add("slice", "Write a small GGUF with the true shapes of a model and random weights.", "slicing"))
     _add_calibrate(add("calibrate", "Measure this machine with its real engines, and plan with what that tells."))
+    bench = add("bench", "Measure a plan's speed over contexts and batches, beside what was predicted.")
+    _add_planning(bench, optional=True)
+    add_bench(bench)
+    _add_json(bench)
     _add_runtime(add("runtime", "List the engines, or build llama.cpp for this machine."))
     demo = add("demo", "Run everything once on a small model made here: no GPU, no download.")
     demo.add_argument("--plain", action="store_true", help="print instead of opening the UI")
@@ -162,33 +174,32 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     _add_json(parser)
 
 
-def _add_planning(parser: argparse.ArgumentParser) -> None:
+def _add_planning(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     parser.add_argument(
         "model",
-        help="a GGUF file (any part of a split one), a Hugging Face config.json, or a name of `moetune models`,"
-        " with or without :QUANTIZATION",
+        nargs="?" if optional else None,
+        help="a GGUF file (any part of a split one), a Hugging Face config.json, a name of `moetune presets`, or one of"
+        " `moetune models`, with or without :QUANTIZATION",
     )
-    work = parser.add_argument_group("workload")
-    work.add_argument("-c", "--context", type=_typed(_positive), default=8192, metavar="N",
+    work = parser.add_argument_group("workload (what is left open is the preset's, where one is named)")
+    work.add_argument("-c", "--context", type=_typed(_positive), metavar="N",
                       help="tokens of context per sequence, such as 32K (default 8K)")  # fmt: skip
-    work.add_argument(
-        "--parallel", type=_typed(_positive), default=1, metavar="N", help="sequences at once (default 1)"
-    )
-    work.add_argument("--prompt-tokens", type=_typed(_positive), default=1024, metavar="N",
+    work.add_argument("--parallel", type=_typed(_positive), metavar="N", help="sequences at once (default 1)")
+    work.add_argument("--prompt-tokens", type=_typed(_positive), metavar="N",
                       help="tokens of a usual prompt (default 1K)")  # fmt: skip
-    work.add_argument("--output-tokens", type=_typed(_positive), default=512, metavar="N",
+    work.add_argument("--output-tokens", type=_typed(_positive), metavar="N",
                       help="tokens of a usual answer (default 512)")  # fmt: skip
-    work.add_argument("--objective", choices=("turn", "throughput", "context"), default="turn",
+    work.add_argument("--objective", choices=("turn", "throughput", "context"),
                       help="what is best: the shortest turn of one user, the most tokens of all users,"
                       " or the longest context (default turn)")  # fmt: skip
-    work.add_argument("--floor", type=_rate, default=10.0, metavar="T/S",
+    work.add_argument("--floor", type=_rate, metavar="T/S",
                       help="slowest decode that --objective context accepts (default 10 t/s)")  # fmt: skip
     choice = parser.add_argument_group("choices (what is left open is chosen)")
     choice.add_argument("--devices", type=_names, default=(), metavar="A,B", help="only these, by the engine's names")
     choice.add_argument("--limit", type=_limit, action="append", default=[], metavar="DEVICE=SIZE",
                         help="use at most SIZE of a device; may be repeated")  # fmt: skip
     choice.add_argument("--reserve", type=_typed(parse_bytes), metavar="SIZE", help="leave SIZE free on every device")
-    choice.add_argument("--kv-type", choices=_KV_TYPES, default="auto",
+    choice.add_argument("--kv-type", choices=_KV_TYPES,
                         help="type of the KV cache (default auto: f16, or q8_0 where that pays)")  # fmt: skip
     choice.add_argument("--ubatch", type=_typed(_positive), metavar="N", help="tokens per physical batch")
     choice.add_argument("--load-mode", choices=("mmap", "none"),
@@ -227,6 +238,16 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _add_capture(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="where to save it: NAME.tar.gz, or a new folder")
+    _add_json(parser)
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folders", nargs="*", metavar="FOLDER", help="look here too, besides the usual places")
+    parser.add_argument("-c", "--context", type=_typed(_positive), default=8192, metavar="N",
+                        help="tokens of context per sequence to judge for, such as 32K (default 8K)")  # fmt: skip
+    parser.add_argument("--parallel", type=_typed(_positive), default=1, metavar="N", help="sequences at once")
+    parser.add_argument("--all", action="store_true", help="list the described models that do not fit, too")
+    _add_host(parser)
     _add_json(parser)
 
 
