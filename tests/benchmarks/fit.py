@@ -22,17 +22,22 @@ if str(ROOT) not in sys.path:
 import numpy as np  # noqa: E402
 
 from app.hardware.coefficients import shipped_coefficients  # noqa: E402
+from app.solver.defects import Defect, defects_of  # noqa: E402
 from app.solver.prediction import placement_class  # noqa: E402
 from tests.benchmarks.least_squares import Floats  # noqa: E402
-from tests.benchmarks.rows import read_rows  # noqa: E402
+from tests.benchmarks.rows import Row, read_rows  # noqa: E402
 from tests.benchmarks.samples import PRIORS, Matrix, samples_of  # noqa: E402
 from tests.benchmarks.speed_preset import preset_text  # noqa: E402
 
 _DRAWS = 120
 _TAIL = 0.04
 """On either side of a 90 % range: a little less than 5 %, as machines of no group here differ more."""
-_FEW = 5
+_UNIFIED_TAIL = 0.06
+"""The same where most rows are of one processor (Strix Halo), whose builds differ less than machines do."""
+_FEW = 6
 """Hardware groups below which a kind of placement has the range of all kinds, if that is wider."""
+_MORE = 1.05
+"""By how much a range of few groups is wider still: what others will be is a guess."""
 KINDS = ("hybrid", "unified", "gpu", "cpu", "ktransformers", "igpu experts", "remote", "unknown bandwidth")
 
 
@@ -90,23 +95,31 @@ def conformal_ranges(matrix: Matrix) -> dict[str, tuple[float, float]]:
     """
     left_out = [matrix.left_out(keys, matrix.clean) / matrix.ms for keys in (matrix.machines, matrix.groups)]
     kinds = np.array([_kind(i, matrix) for i in range(len(matrix.ms))])
-    described = kinds != "unknown bandwidth"
+    described = (kinds != "unknown bandwidth") & matrix.clean
     pooled = _widest(left_out, described, matrix)
     found = {}
     for kind in KINDS:
-        chosen = kinds == kind
+        chosen = (kinds == kind) & (matrix.clean if kind != "unknown bandwidth" else True)
         if not chosen.any():
             found[kind] = (pooled[0] * 0.9, pooled[1] * 1.1)
             continue
-        low, high = _widest(left_out, chosen, matrix)
+        low, high = _widest(left_out, chosen, matrix, _UNIFIED_TAIL if kind == "unified" else _TAIL)
         if len(set(matrix.groups[chosen].tolist())) < _FEW:
-            low, high = min(low, pooled[0]), max(high, pooled[1])
+            low, high = min(low, pooled[0]) / _MORE, max(high, pooled[1]) * _MORE
         found[kind] = (low, high)
+    found["known defect"] = _widest(left_out, np.array([bool(_defects(one.row)) for one in matrix.samples]), matrix)
     return found
 
 
-def _widest(ratios: list[Floats], chosen: np.ndarray, matrix: Matrix) -> tuple[float, float]:
-    ends = [_quantiles(ratio, chosen, matrix) for ratio in ratios]
+def _defects(row: Row) -> tuple[Defect, ...]:
+    assert row.scene is not None
+    assert row.placement is not None
+    assert row.parameters is not None
+    return defects_of(row.scene, row.placement, row.parameters)
+
+
+def _widest(ratios: list[Floats], chosen: np.ndarray, matrix: Matrix, tail: float = _TAIL) -> tuple[float, float]:
+    ends = [_quantiles(ratio, chosen, matrix, tail) for ratio in ratios]
     return min(low for low, _ in ends), max(high for _, high in ends)
 
 
@@ -117,12 +130,12 @@ def _kind(index: int, matrix: Matrix) -> str:
     return placement_class(row.scene, row.placement)
 
 
-def _quantiles(ratio: Floats, chosen: np.ndarray, matrix: Matrix) -> tuple[float, float]:
+def _quantiles(ratio: Floats, chosen: np.ndarray, matrix: Matrix, tail: float) -> tuple[float, float]:
     values, weights = ratio[chosen], matrix.weights[chosen]
     order = np.argsort(values)
     total = np.cumsum(weights[order]) / weights.sum()
-    low = values[order][int(np.searchsorted(total, _TAIL))]
-    high = values[order][min(len(values) - 1, int(np.searchsorted(total, 1 - _TAIL)))]
+    low = values[order][int(np.searchsorted(total, tail))]
+    high = values[order][min(len(values) - 1, int(np.searchsorted(total, 1 - tail)))]
     return float(min(low, 0.9)), float(max(high, 1.1))
 
 
