@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from typing import Any
 
-from app.cli.output import print_json, text_width
+from app.cli.output import narrate, print_json, text_width
 from app.cli.plan_text import brief_lines, plan_lines
 from app.cli.spans import print_lines
 from app.errors import ExitCode
@@ -17,30 +19,43 @@ __all__ = ["command_text", "print_plan", "request_from", "run"]
 
 
 def request_from(arguments: argparse.Namespace) -> PlanRequest:
-    """The words of the command line as a request."""
+    """The words of the command line as a request; of a preset, what they leave open is the preset's."""
+    from app.jobs.scenarios import Choices, find_scenario, other_meaning
+
+    if meaning := other_meaning(arguments.model):
+        narrate(meaning)
+    scenario = find_scenario(arguments.model)
+    workload, policy = (scenario.workload, scenario.policy) if scenario else (Workload(), Choices(()))
     runtime: str | None = arguments.runtime
+    kv_type = arguments.kv_type or policy.kv_type or "auto"
+    asked: dict[str, Any] = {
+        "context": arguments.context,
+        "parallel": arguments.parallel,
+        "prompt_tokens": arguments.prompt_tokens,
+        "output_tokens": arguments.output_tokens,
+        "objective": arguments.objective,
+        "floor_tps": arguments.floor,
+    }
     return PlanRequest(
         model=arguments.model,
-        workload=Workload(
-            context=arguments.context,
-            parallel=arguments.parallel,
-            prompt_tokens=arguments.prompt_tokens,
-            output_tokens=arguments.output_tokens,
-            objective=arguments.objective,
-            floor_tps=arguments.floor,
-        ),
+        workload=replace(workload, **{name: value for name, value in asked.items() if value is not None}),
         rpc=arguments.rpc,
-        devices=arguments.devices,
+        devices=arguments.devices or policy.devices,
         limits=tuple(arguments.limit),
         reserve_bytes=arguments.reserve,
-        kv_type=None if arguments.kv_type == "auto" else arguments.kv_type,
-        ubatch=arguments.ubatch,
+        kv_type=None if kv_type == "auto" else kv_type,
+        ubatch=arguments.ubatch or policy.ubatch,
         threads=arguments.threads,
         engine=arguments.engine,
         port=arguments.port,
         capture=getattr(arguments, "capture", None),
         load_mode=arguments.load_mode,
-        runtimes=("llama.cpp", "ktransformers") if runtime == "any" else (runtime,) if runtime else None,
+        runtimes=("llama.cpp", "ktransformers")
+        if runtime == "any"
+        else (runtime,)
+        if runtime
+        else policy.runtimes or None,
+        kt_method=policy.kt_method if runtime in (None, "ktransformers") else None,
     )
 
 

@@ -23,6 +23,7 @@ _SAY_EVERY_S = 5.0
 
 def run(arguments: argparse.Namespace) -> int:
     """Plan, start, and stay until a signal or, with `--prompt`, until the answers are there."""
+    _make_ready(arguments)
     in_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if in_terminal and not (arguments.plain or arguments.prompt or arguments.json):
         from app.ui.app import run as run_ui
@@ -35,6 +36,19 @@ def run(arguments: argparse.Namespace) -> int:
             return run_until_signal(_stay_with(found))
     planned = make_plan(request_from(arguments))
     return run_until_signal(_run(planned, arguments))
+
+
+def _make_ready(arguments: argparse.Namespace) -> None:
+    """Have the weights of a preset on this disk, or say exactly what to download."""
+    from app.jobs.scenarios import find_scenario
+
+    scenario = find_scenario(arguments.model)
+    if scenario is None:
+        return
+    from app.cli.slicing import Progress
+    from app.jobs.fetching import weights_here
+
+    weights_here(scenario, narrate, Progress("writing"))
 
 
 def _choice(found: EngineRecord, *, in_terminal: bool) -> str:

@@ -56,6 +56,8 @@ class PlanRequest:
     load_mode: str | None = None
     runtimes: tuple[str, ...] | None = None
     """`llama.cpp`, `ktransformers`; `None`: llama.cpp, and KTransformers where it is installed or elsewhere."""
+    kt_method: str | None = None
+    """Only this way of KTransformers' to compute experts (`AMXINT8` ...); `None`: the fastest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ def make_plan(
     Raises:
         ModelError, NoEngineError, NoFitError, UsageError: each with what is wrong and what to do.
     """
+    request = with_preset_model(request)
     shape = find_model(request.model)
     machine = machine or known_machine(request.capture)
     if request.capture is not None:
@@ -126,16 +129,32 @@ def _for_ktransformers(
     )
 
 
+def with_preset_model(request: PlanRequest) -> PlanRequest:
+    """The request with the model that a scenario preset is for, where one is named: its file, if that is here."""
+    from app.jobs.scenarios import find_scenario
+
+    scenario = find_scenario(request.model)
+    if scenario is None:
+        return request
+    from app.jobs.model_weights import model_of
+
+    return replace(request, model=scenario.model_words if request.capture else model_of(scenario))
+
+
 def find_model(model: str) -> ModelShape:
     """The shape of a model file, of a Hugging Face model on disk, or of one of the catalogue that is not downloaded.
+
+    The name of a scenario preset means the preset's model.
 
     Raises:
         ModelError: there is no such file and no such name, or the file cannot be used.
         UsageError: nothing is known of the quantization that is named.
     """
+    from app.jobs.scenarios import find_scenario
     from app.models.finding import model_shape
 
-    return model_shape(model)
+    scenario = find_scenario(model)
+    return model_shape(scenario.model_words if scenario else model)
 
 
 def choose_engine(engines: tuple[Engine, ...], request: PlanRequest, machine: Machine | None = None) -> Engine:
@@ -185,6 +204,7 @@ def _policy(request: PlanRequest, machine: Machine, engine: Engine) -> Policy:
         ubatch=request.ubatch,
         threads=request.threads,
         load_mode=request.load_mode,
+        kt_method=request.kt_method,
         runtimes=runtimes_for(request.runtimes, elsewhere=request.capture is not None),
         repacks=not engine.flags or {"--no-host", "--no-op-offload"} <= engine.flags,
     )

@@ -93,6 +93,8 @@ def _ways(scene: Scene, workload: Workload, policy: Policy, work: Work, reasons:
         reasons.append("it computes experts on the CPU, which is not to be used")
         return
     for method in METHODS:
+        if policy.kt_method not in (None, method.name):
+            continue
         if lacking := missing_isa(method, machine.cpu):
             reasons.append(f"{method.name} needs {', '.join(lacking)}, which the processor lacks")
             continue

@@ -167,6 +167,8 @@ class Policy:
     """Which runtimes the plan may be for: `llama.cpp`, `ktransformers`."""
     repacks: bool = True
     """Whether the engine can repack weights for the CPU (`--no-host`)."""
+    kt_method: str | None = None
+    """Only this way of computing experts (`AMXINT8`, `BF16` ...); `None`: the fastest that KTransformers has."""
     draft_tokens: int | None = None
     """`None`: the solver's choice; 0: no drafting by the model's own NextN layers."""
 

@@ -110,7 +110,7 @@ def test_a_plan_for_another_machine_needs_neither_its_gpus_nor_the_model(
 
 def test_a_model_that_is_not_downloaded_is_not_run(home: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "app", "run", "demo", "--engine", "embedded"],
+        [sys.executable, "-m", "app", "run", "gpt-oss-20b", "--engine", "embedded"],
         capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60,
     )  # fmt: skip
     assert done.returncode == ExitCode.USAGE
