@@ -55,6 +55,7 @@ class Division:
         self._gpus = [device_id for device_id in order if device_id in gpus]
         self._count = len(filler.layers.kind_of)
         self._seen: dict[Sizes, tuple[float, float]] = {}
+        self._least: float | None = None
 
     def best(self, bound: float = inf) -> Candidate | None:
         """The fastest division that fits and takes less than `bound` seconds; `None` where none does."""
@@ -72,7 +73,9 @@ class Division:
 
     def least(self) -> float:
         """Seconds that no division of this order can beat."""
-        return self._costs.least(self._order, self._filler)
+        if self._least is None:
+            self._least = self._costs.least(self._order, self._filler)
+        return self._least
 
     def _has_room(self) -> bool:
         """Whether all bytes are no more than all room, wherever they go."""

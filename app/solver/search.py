@@ -95,22 +95,25 @@ class Search:
     def _least_with(self, kv_type: KvType, best: Candidate) -> float:
         """Seconds that no placement with a smaller cache can beat.
 
-        With the attention where it is fastest, at best all bytes that it frees go to experts, and each layer of them
-        moves from the dearest device to the cheapest. Elsewhere the smaller cache may let the attention move.
+        With the attention where it is fastest, at best all bytes that it frees go to experts, with the buffers of a
+        device that has none left, and each layer of them moves from the dearest device to the cheapest. Elsewhere the
+        smaller cache may let the attention move.
         """
         attention = best.blocks[0][0]
         own = self._one(attention, best.parameters)
         if len(best.blocks) > 1 or own.turn > min(self._one(d.id, best.parameters).turn for d in self.devices):
             return 0.0
-        if not self.layers.moe:
-            return best.seconds
         smaller = replace(best.parameters, kv_type_k=kv_type, kv_type_v=kv_type)
-        freed = self._filler(best.parameters).kv_sums[-1] - self._filler(smaller).kv_sums[-1]
+        unmoved = best.seconds + min(0.0, self._one(attention, smaller).turn - own.turn)
+        if not self.layers.moe:
+            return unmoved
+        filler = self._filler(best.parameters)
+        freed = filler.kv_sums[-1] - self._filler(smaller).kv_sums[-1] + filler.sizes.staging + filler.sizes.experts
         layers = freed // min(layer.expert_bytes for layer in self.layers.experts) + 1
         costs = {device.id: own.owner_cost(device.id) / len(self.layers.moe) for device in self.devices}
         cheapest = min(costs, key=lambda owner: costs[owner])
         away = len(self.layers.moe) - sum(count for _, count, owner in best.homes if owner == cheapest)
-        return best.seconds - min(layers, away) * (max(costs.values()) - costs[cheapest])
+        return unmoved - min(layers, away) * (max(costs.values()) - costs[cheapest])
 
     def _on_one(self, first: Parameters) -> list[Candidate]:
         found = []
