@@ -15,6 +15,7 @@ from app.jobs.calibrating import fit, known_trials
 from app.jobs.checking import READ_BANDWIDTH, MeasuredBandwidth, known_machine, machine_key, measure
 from app.jobs.planning import PlanRequest, choose_engine, find_model
 from app.models.catalog import find_spec, is_described
+from app.models.finding import is_loadable
 from app.runtimes.base import Engine
 from app.runtimes.llama_bench import bench_of, can_be_timed
 from app.runtimes.llama_command import endpoint_of
@@ -205,10 +206,16 @@ class _Subject:
 def _subject(request: MeasuringRequest) -> _Subject:
     if request.model is None:
         return _Subject()
+    if is_loadable(request.model):
+        return _Subject(file=Path(request.model), shape=find_model(request.model))
     if is_described(request.model) and not Path(request.model).exists():
         find_spec(request.model)  # a quantization that is none is refused before anything is measured
         return _Subject(request.model)
-    return _Subject(file=Path(request.model), shape=find_model(request.model))
+    find_model(request.model)
+    raise UsageError(
+        f"{request.model} can be planned for, and not be measured.",
+        hint="Give a GGUF file, or a name that `moetune slice` lists.",
+    )
 
 
 def _programme(request: MeasuringRequest, machine: Machine, devices: tuple[str, ...], subject: _Subject) -> Programme:

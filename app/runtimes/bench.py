@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -91,39 +92,69 @@ def lines_of(
         TimeLimitError: it was ended after `limit_s` seconds.
     """
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    try:
-        child = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env=_environment(env or {}),
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise EngineFailedError(f"{argv[0]} cannot be started: {error.strerror or error}.") from error
     late = threading.Event()
-    timer = threading.Timer(limit_s, _end_late, (child, late))
-    timer.daemon = True
-    timer.start()
-    reader = threading.Thread(target=_drain, args=(child, tail, on_stderr), daemon=True)
-    reader.start()
+    child: subprocess.Popen[str] | None = None
+    timer: threading.Timer | None = None
     try:
+        with _held_signals():  # one that came between the start and the `try` would leave the child to itself
+            child = _start(argv, env or {})
+        timer = threading.Timer(limit_s, _end_late, (child, late))
+        timer.daemon = True
+        timer.start()
+        reader = threading.Thread(target=_drain, args=(child, tail, on_stderr), daemon=True)
+        reader.start()
         assert child.stdout is not None
         for line in child.stdout:
             yield line.rstrip("\n")
         code = child.wait()
         reader.join(timeout=5)
     finally:
-        timer.cancel()
-        end_group(child)
+        if timer is not None:
+            timer.cancel()
+        if child is not None:
+            end_group(child)
     if late.is_set():
         raise TimeLimitError(f"{Path(argv[0]).name} was ended after {limit_s:.0f} s.", hint="Give it more time.")
     if code:
         reason, hint = explain_failure(list(tail), code)
         raise EngineFailedError(f"{Path(argv[0]).name} failed. {reason}", hint=hint)
+
+
+def _start(argv: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=_environment(env),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise EngineFailedError(f"{argv[0]} cannot be started: {error.strerror or error}.") from error
+
+
+@contextmanager
+def _held_signals() -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP wait until the block is done; elsewhere than in the main thread none arrive."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in ours:
+        signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(signal.Signals(came[0]))
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:

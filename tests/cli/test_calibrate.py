@@ -103,6 +103,7 @@ def test_a_signal_keeps_what_was_measured_and_leaves_nothing_running(
     ("words", "code", "said"),
     [
         (("no-such-model",), ExitCode.MODEL, "no-such-model"),
+        (("gpt-oss-20b:Q9",), ExitCode.USAGE, "Q9"),
         (("--devices", "CUDA9"), ExitCode.USAGE, "has no device 'CUDA9'"),
         (("--rpc", "127.0.0.1:1"), ExitCode.NO_ENGINE, "No RPC server answers at 127.0.0.1:1"),
         (("--quick", "--full"), ExitCode.USAGE, "not allowed with"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -137,6 +138,29 @@ def test_ctrl_c_ends_the_tool(engine: Engine, request_of: BenchRequest, model: P
     with pytest.raises(KeyboardInterrupt):
         list(bench_of(engine).run(replace(request_of, prompts=(), generated=(200_000,)), limit_s=60))
     assert not bench_processes(model)
+
+
+@pytest.mark.parametrize("moment", ["just before", "just after"])
+def test_a_signal_around_the_start_leaves_no_child(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child has a session of its own: whoever loses it between start and watch never ends it."""
+    started = []
+    real = subprocess.Popen
+
+    def popen(*arguments: object, **options: object) -> object:
+        if moment == "just before":
+            os.kill(os.getpid(), signal.SIGINT)
+        child = real(*arguments, **options)  # type: ignore[call-overload]
+        started.append(child)
+        if moment != "just before":
+            os.kill(os.getpid(), signal.SIGINT)
+        return child
+
+    monkeypatch.setattr("app.runtimes.bench.subprocess.Popen", popen)
+    code = "import time; time.sleep(60)"
+    with pytest.raises(KeyboardInterrupt):
+        list(lines_of((sys.executable, "-c", code), limit_s=20))
+    assert [child.poll() is not None for child in started] == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_child_that_fails_says_why(tmp_path: Path) -> None:
