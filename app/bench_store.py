@@ -111,7 +111,10 @@ def _benches(condition: str, values: tuple[object, ...], limit: int) -> tuple[St
             " ORDER BY id DESC LIMIT ?",
             (*values, limit),
         ).fetchall()
-        return tuple(StoredBench(*row[:6], json.loads(row[6]), _points(connection, row[0])) for row in rows)
+        return tuple(
+            StoredBench(number, at, key, name, engine, tool, json.loads(facts), _points(connection, number))
+            for number, at, key, name, engine, tool, facts in rows
+        )
 
 
 def _points(connection: sqlite3.Connection, bench_id: int) -> tuple[Point, ...]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-import signal
-from types import FrameType
 
 from app.cli.output import narrate, painted, print_json, print_rows, print_wrapped
+from app.cli.signals import Ended, end_on_signals
 from app.cli.slicing import Progress
 from app.errors import ExitCode
 from app.jobs.calibrating import forget
@@ -20,14 +19,6 @@ from app.tuner.session import Began, Event, Skipped
 _UNUSED = "no measurement uses it"
 _FAMILY = re.compile("_(cuda|hip|vulkan|amdvlk)$")
 """Constants of the same thing that differ by the GPU's kernels."""
-
-
-class _Ended(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, taken as Ctrl-C is: what was started is ended on the way out."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,21 +42,15 @@ def run(arguments: argparse.Namespace) -> int:
         _print(report(machine_with_remotes(machine, engine), engine), as_json=arguments.json)
         return ExitCode.OK
     teller = _Teller()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+    end_on_signals()
     try:
         found = calibrate(request, on_event=teller, on_writing=teller.writing)
     except KeyboardInterrupt as error:
-        ended_by = error.number if isinstance(error, _Ended) else int(signal.SIGINT)
         kept = f"{teller.measured} measurement" + "s" * (teller.measured != 1)
         narrate(f"\nmoetune: interrupted; {kept} kept: `moetune calibrate --show`")
-        return ExitCode(128 + ended_by)
+        return 128 + Ended.number_of(error)
     _print(found, as_json=arguments.json)
     return ExitCode.OK if found.measurements else ExitCode.ENGINE_FAILED
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    raise _Ended(number)
 
 
 class _Teller:

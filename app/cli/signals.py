@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Coroutine
+from types import FrameType
 from typing import Any
 
 from app.errors import ExitCode
@@ -37,3 +38,26 @@ def run_until_signal(main: Coroutine[Any, Any, int]) -> int:
             return ExitCode(128 + received[0])
 
     return asyncio.run(guarded())
+
+
+class Ended(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, taken as Ctrl-C is: what was started is ended on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    @staticmethod
+    def number_of(error: KeyboardInterrupt) -> int:
+        """The signal behind an interruption."""
+        return error.number if isinstance(error, Ended) else int(signal.SIGINT)
+
+
+def end_on_signals() -> None:
+    """Have SIGTERM and SIGHUP raise `Ended` where the main thread is, as SIGINT raises KeyboardInterrupt."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Ended(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
