@@ -49,6 +49,7 @@ def layer_memories(keys: Keys, family: Family, layers: int, d_model: int) -> tup
             value_length and keys.count("attention.value_length_swa", value_length),
         ),
     }
+    kept = compressor_bytes(keys, family, layers)
     owning = layers - keys.count("attention.shared_kv_layers", 0)
 
     def memory(index: int, kind: LayerKind, owned: int) -> LayerMemory:
@@ -56,7 +57,7 @@ def layer_memories(keys: Keys, family: Family, layers: int, d_model: int) -> tup
             return LayerMemory(kind, state_bytes=state_bytes)
         if not owned or index >= owning:
             return LayerMemory("none")
-        return LayerMemory(kind, owned, *lengths[kind], index_length=indexes[index])
+        return LayerMemory(kind, owned, *lengths[kind], kept[index], index_length=indexes[index])
 
     return tuple(memory(index, kind, owned) for index, (kind, owned) in enumerate(zip(kinds, kv_heads, strict=True)))
 
@@ -137,9 +138,23 @@ def index_lengths(keys: Keys, family: Family, kinds: tuple[LayerKind, ...]) -> t
         return tuple(length if flag else 0 for flag in named)
     if family.indexer == "experts":
         lead = keys.count("leading_dense_block_count", 0)
-        return tuple(length if index >= lead else 0 for index in range(layers))
+        # Not of the latent kind, so llama.cpp keeps values beside the keys.
+        return tuple(2 * length if index >= lead else 0 for index in range(layers))
     pooled = 3 if keys.count("attention.indexer.kpool", 0) else 1
     return tuple(length * pooled if kind != "recurrent" else 0 for kind in kinds)
+
+
+def compressor_bytes(keys: Keys, family: Family, layers: int) -> tuple[int, ...]:
+    """What DeepSeek V4's compressors keep of one sequence, in F32: rows and their weights not yet compressed.
+
+    Source: llama.cpp 0.5.0, `src/llama-kv-cache-dsv4.cpp`: two tensors of 8 rows of twice the width for four tokens
+    (the indexer has its own), of 128 rows for 128.
+    """
+    if family.indexer != "compressed":
+        return (0,) * layers
+    row, length = keys.count("attention.key_length"), keys.count("attention.indexer.key_length", 0)
+    made = {0: 0, 4: 2 * 8 * 2 * (row + length) * _F32_BYTES, 128: 2 * 128 * row * _F32_BYTES}
+    return tuple(made.get(ratio, 0) for ratio in keys.per_layer("attention.compress_ratios", layers))
 
 
 def attention_flops(keys: Keys, memories: tuple[LayerMemory, ...], heads: tuple[int, ...]) -> tuple[int, ...]:

@@ -55,12 +55,13 @@ def layer_kv_bytes(layer: LayerShape, window: int, parameters: Parameters) -> in
         return 0
     if layer.kind == "recurrent":
         return layer.state_bytes * parameters.parallel
-    cells = padded(parameters.context // parameters.parallel)
+    cells = whole = padded(parameters.context // parameters.parallel)
     if layer.kind == "swa" and window:
         cells = padded(min(cells, window + parameters.ubatch))
     key, value = KV_TYPE_BYTES[parameters.kv_type_k], KV_TYPE_BYTES[parameters.kv_type_v]
-    row = layer.kv_heads * (layer.key_length * key + layer.value_length * value) + layer.index_length * key
-    return round(cells * parameters.parallel * row)
+    row = layer.kv_heads * (layer.key_length * key + layer.value_length * value)
+    # What an indexer or a compressor keeps is of the whole context, whatever the window.
+    return round(parameters.parallel * (cells * row + whole * layer.index_length * key + layer.state_bytes))
 
 
 def kv_bytes(shape: ModelShape, placement: Placement, parameters: Parameters) -> dict[str, int]:

@@ -72,7 +72,7 @@ def test_an_indexer_caches_keys_of_its_own() -> None:
     shared = planned_shape(find_spec("glm-5.2")).layers
     assert [layer.index_length for layer in shared[:7]] == [128, 128, 128, 0, 0, 0, 128]
     dense, sparse = planned_shape(find_spec("minimax-m3")).layers[2:4]
-    assert (dense.index_length, sparse.index_length) == (0, 128)
+    assert (dense.index_length, sparse.index_length) == (0, 2 * 128)
     assert planned_shape(find_spec("glm-5.3-flash")).layers[3].index_length == 3 * 128
     flash = planned_shape(find_spec("deepseek-v4-flash")).layers
     assert [(layer.kind, layer.key_length, layer.value_length, layer.index_length) for layer in flash[:4]] == [
