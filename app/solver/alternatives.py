@@ -10,7 +10,7 @@ from app.solver.model import ModelShape, Policy, Workload
 from app.solver.objectives import Work, reported, work_of
 from app.solver.placement import Candidate
 from app.solver.plan import Alternative, Parameters, Placement, Prediction
-from app.solver.prediction import predict_decode
+from app.solver.prediction import decode_speed, predict_decode
 from app.solver.prefill import prefill_ms
 from app.solver.scene import Scene
 from app.units import bytes_text, count_text
@@ -52,6 +52,24 @@ def timed(scene: Scene, work: Work, placement: Placement, parameters: Parameters
     if work.prompt_tokens:
         prompt_ms = prefill_ms(scene, placement, parameters, prompt_tokens=work.prompt_tokens)
     return decode, work.seconds(prompt_ms, 0.0), work.seconds(prompt_ms, decode.ms_per_token * work.batch)
+
+
+def against_alone(scene: Scene, workload: Workload, chosen: Candidate, found: Iterable[Candidate]) -> tuple[str, ...]:
+    """By how much the chosen placement decodes faster than the best device alone, from an empty context to a full one.
+
+    Nothing where it is on one device itself, or where no device holds the model.
+    """
+    alone = [one for one in found if len(one.devices) == 1]
+    if len(chosen.devices) == 1 or not alone:
+        return ()
+    best = min(alone, key=lambda one: one.seconds)
+    label = placement_text(scene.machine, best.placement, scene.shape)
+    parts = []
+    for depth in sorted({workload.context * part // 3 // 1024 * 1024 for part in range(4)}):
+        ours, theirs = (decode_speed(scene, one.placement, one.parameters, context=depth) for one in (chosen, best))
+        times = f"{ours / theirs:.1f} times" if ours >= 3 * theirs else f"{100 * (ours / theirs - 1):+.0f} %"
+        parts.append(f"{times} at {count_text(depth)}")
+    return (f"Its decode speed against {label}: {', '.join(parts)} tokens of context.",)
 
 
 def lacking_alone(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.solver import memory
-from app.solver.alternatives import lacking_alone, runners_up, timed
+from app.solver.alternatives import against_alone, lacking_alone, runners_up, timed
 from app.solver.budget import available_bytes, other_bytes, reserve_bytes, usable_devices, with_prompt_cache
 from app.solver.choices import choices
 from app.solver.curves import curves
@@ -46,7 +46,10 @@ def plan_of(scene: Scene, workload: Workload, policy: Policy, outcome: Outcome, 
         memory=memories,
         decode=decode,
         alternatives=runners_up(scene, workload, outcome.chosen, outcome.found, lacking),
-        notes=notes(machine, shape, placement, workload),
+        notes=(
+            *against_alone(scene, workload, outcome.chosen, outcome.found),
+            *notes(machine, shape, placement, workload),
+        ),
         prefill=predict_prefill(scene, placement, parameters, prompt_tokens=prompt),
         turn_s=turn_s,
         choices=choices(scene, work, policy, placement, parameters, outcome.found),

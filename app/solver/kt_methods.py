@@ -48,11 +48,16 @@ class Method:
 
 
 _AVX512 = ("avx512f", "avx512bw")
-_CONVERTED = "the BF16 checkpoint, and its experts converted with kt-kernel/scripts/convert_cpu_weights.py"
+_CONVERTED = (
+    "the BF16 checkpoint, the rest of it converted with kt-kernel/scripts/convert_gpu_weights.py (W8A16), its experts"
+    " with convert_cpu_weights.py"
+)
+_W8A16 = 1.03
+"""Bytes of a weight with its scale, one for each 128 weights or fewer."""
 
 METHODS = (
     Method(
-        "AMXINT8", (("amx_tile", "amx_int8", *_AVX512), _AVX512), 1.006, 64, 2.0,
+        "AMXINT8", (("amx_tile", "amx_int8", *_AVX512), _AVX512), 1.006, 64, _W8A16,
         f"{_CONVERTED} --quant-method int8", layerwise=False,
     ),
     Method(
@@ -64,7 +69,7 @@ METHODS = (
         "the BF16 checkpoint", layerwise=True,
     ),
     Method(
-        "AMXINT4", (("amx_tile", "amx_int8", *_AVX512), _AVX512), 0.506, 128, 2.0,
+        "AMXINT4", (("amx_tile", "amx_int8", *_AVX512), _AVX512), 0.506, 128, _W8A16,
         f"{_CONVERTED} --quant-method int4", layerwise=False,
         caution="AMXINT4 costs accuracy: 22 to 27 % error of a layer where AMXINT8 has 2 %; its documents warn of it"
         " for Qwen3-30B-A3B",

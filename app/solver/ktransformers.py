@@ -41,6 +41,12 @@ RUNTIME = "ktransformers"
 CHUNKS = (2048, 4096, 8192, 16384)
 """`--chunked-prefill-size`; SGLang's own by the GPU's memory is 2048 to 16384."""
 
+FOUR_BITS = 5.0
+"""Bits of a weight up to which a file counts as one of four bits: Q4_K_M has 4.9."""
+
+LARGE = 100e9
+"""Weights of the experts from which four bits cost little: the documents' warning names a model of 30e9."""
+
 GPU_PREFILL_TOKENS = 1024
 """`--kt-gpu-prefill-token-threshold`: its documents use 400 to 4096."""
 
@@ -69,17 +75,25 @@ def solve_ktransformers(scene: Scene, workload: Workload, policy: Policy, *, mod
     _check_model(scene.shape)
     ways = list(_ways(scene, workload, policy, work, reasons))
     if not ways:
-        why = "; ".join(dict.fromkeys(reasons)) or "there is no GPU beside the processor"
+        # The first reason of a method is that of its smallest configuration.
+        first = {reason.partition(" needs ")[0]: reason for reason in reversed(reasons)}
+        why = "; ".join(list(first.values())[::-1]) or "there is no GPU beside the processor"
         raise NoFitError(f"KTransformers cannot run {scene.shape.name} here: {why}.", hint="Use llama.cpp.")
-    careful = [way for way in ways if not way.method.caution] or ways
+    careful = [way for way in ways if not way.method.caution or _accepts_four_bits(scene.shape)] or ways
     best = min(careful, key=lambda way: way.seconds)
     return _plan(replace(scene, shape=best.shape), workload, policy, best, ways, model_path)
+
+
+def _accepts_four_bits(shape: ModelShape) -> bool:
+    """Whether four bits are what was asked for: the file's experts have no more, and the model is a large one."""
+    weights = sum(layer.expert_weights for layer in shape.layers)
+    return weights >= LARGE and 8 * shape.expert_bytes <= FOUR_BITS * weights
 
 
 def _check_model(shape: ModelShape) -> None:
     if shape.architecture not in ARCHITECTURES or not shape.is_moe:
         raise NoFitError(
-            f"KTransformers does not run {shape.name}: its kernels know {', '.join(sorted(ARCHITECTURES))}.",
+            f"KTransformers does not run {shape.name}: its kernels do not know {shape.architecture}.",
             hint="Use llama.cpp.",
         )
     if not all(layer.expert_weights for layer in shape.layers if layer.expert_bytes):
