@@ -293,6 +293,7 @@ def _fixed(step: _Step, device: Device, sums: LayerSums) -> list[Cost]:
     costs = []
     if device.kind == "remote":
         costs.append(Cost("RPC", device.id, "rpc_call", k.RPC_CALLS_PER_TOKEN))
+        costs.append(Cost("RPC", device.id, "rpc_node", 0 if is_host_cpu(device) else 1))
     if not is_gpu(device):
         return costs
     share = _graph_share(step, device)

@@ -30,7 +30,7 @@ PRIORS: dict[str, tuple[float, float]] = {
     "kv_plain": (8.0, 0.4),
     "kv_latent": (4.0, 0.5),
     "cpu_weights": (1.15, 0.3),
-    "cpu_laptop": (1.6, 0.4),
+    "cpu_laptop": (2.2, 0.2),
     "cpu_sockets": (4.5, 0.5),
     "kt_weights": (2.0, 0.4),
     "cpu_layer": (0.15, 0.7),
@@ -40,7 +40,7 @@ PRIORS: dict[str, tuple[float, float]] = {
     "crossing_width": (0.1, 0.6),
     "crossing_threads": (0.03, 0.7),
     "kt_crossing": (0.08, 0.6),
-    "rpc_call": (0.5, 0.7),
+    "rpc_node": (2.0, 0.7),
 }
 """Value, and standard deviation of its logarithm: what is known of a constant without these rows."""
 
