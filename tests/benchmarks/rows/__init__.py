@@ -17,7 +17,7 @@ from app.solver.scene import Scene
 from tests.benchmarks.rows.machine import machine_of
 from tests.benchmarks.rows.model import shape_of
 from tests.benchmarks.rows.parameters import engine_of, parameters_of
-from tests.benchmarks.rows.placement import Unplaced, placement_of
+from tests.benchmarks.rows.placement import Unplaced, placement_of, stated_class
 from tests.benchmarks.rows.source import Cells, cell, number, read_cells
 
 CLASSES = ("unified", "hybrid", "all_gpu", "cpu_only", "ktransformers", "experts_igpu", "layers_split", "remote")
@@ -115,6 +115,8 @@ def row_of(cells: Cells, index: int, coefficients: Coefficients) -> Row:
 def class_of(cells: Cells) -> str:
     """The class of placement that figures are given by."""
     stated = cells.get("placement_class", "")
+    if not stated and cells.get("placement"):
+        stated = stated_class(cells["placement"])
     if "ktransformers" in cells.get("runtime", "").lower():
         return "ktransformers"
     if "RPC" in cells.get("machine", "") or "--rpc" in cells.get("flags", ""):

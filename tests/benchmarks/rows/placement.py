@@ -48,7 +48,7 @@ def placement_of(cells: Cells, machine: Machine, shape: ModelShape) -> Placement
     """
     devices = Devices.of(machine)
     kind, words, flags = cells.get("placement_class", ""), cells.get("placement", ""), cells.get("flags", "")
-    kind = kind or _class_of(words)
+    kind = kind or stated_class(words)
     if kind == "auto_fit":
         raise Unplaced("the placement is not stated (the engine fitted it)")
     if kind == "cpu_only":
@@ -66,7 +66,12 @@ def placement_of(cells: Cells, machine: Machine, shape: ModelShape) -> Placement
     return _experts_on_the_host(words, flags, shape, devices, cell(cells, "runtime"))
 
 
-def _class_of(words: str) -> str:
+def stated_class(words: str) -> str:
+    """The class that a placement's words say, where no column does.
+
+    Raises:
+        Unplaced: there are no words.
+    """
     kinds = {"ncmoe": "hybrid_ncmoe", "layers": "layers_split", "auto": "auto_fit"}
     for start in ("cpu_only", "unified", "all_gpu", "experts_igpu", *kinds):
         if words.startswith(start):
