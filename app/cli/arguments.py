@@ -27,6 +27,7 @@ exit codes: 0 done, 1 failed, 2 usage, 3 model, 4 does not fit, 5 no engine, 6 e
   7 port in use, 8 build failed, 9 busy, 130 interrupted; check: 0 ready, 1 costs, 2 blocks"""
 
 _KV_TYPES = ("auto", "f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+_FORMS = ("sh", "systemd", "llama-swap", "llama-preset", "compose")
 _RUNTIMES = ("llama.cpp", "ktransformers", "any")
 
 
@@ -129,6 +130,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_host(plan)
     _add_json(plan)
     _add_run(add("run", "Start a model with its best plan, and watch it live."))
+    export = add("export", "Write a plan down: a script, a systemd unit, or an entry of another program's files.")
+    _add_planning(export)
+    _add_host(export)
+    export.add_argument("--as", dest="form", choices=_FORMS, required=True, help="in which form")
+    export.add_argument("-o", "--output", metavar="FILE", help="where to write (default: stdout)")
+    export.add_argument("--force", action="store_true", help="overwrite the file")
     _add_capture(
         add("capture", "Save what was read of this machine, scrubbed: for a bug report, or to plan elsewhere.")
     )

@@ -32,7 +32,8 @@ def find_weights(scenario: Scenario, places: list[Path] | None = None) -> Found:
     name's end counts. Blocks; nothing is opened.
     """
     if scenario.weights.kind == "checkpoint":
-        return _find_checkpoint(scenario, usual_places() if places is None else places)
+        return _find_checkpoint(scenario, _places() if places is None else places)
+    places = _places() if places is None else places
     names = {Path(file).name.lower() for file in (scenario.weights.files[0], *scenario.weights.also)}
     best = Found(None)
     alike: list[Path] = []
@@ -48,6 +49,13 @@ def find_weights(scenario: Scenario, places: list[Path] | None = None) -> Found:
         if _is_alike(path, scenario) and not _missing_parts(path):
             return Found(path)
     return best
+
+
+def _places() -> list[Path]:
+    """Where models are looked for: the usual places, and where the environment says that other programs keep theirs."""
+    from app.jobs.library import model_places
+
+    return list(dict.fromkeys((*usual_places(), *(place.path for place in model_places()))))
 
 
 def model_of(scenario: Scenario) -> str:
