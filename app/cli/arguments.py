@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from app.cli.bench_arguments import add_bench
+from app.cli.bench_arguments import add_bench, add_history
 from app.units import parse_bytes, parse_count
 
 _ABOUT = """\
@@ -150,6 +150,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_planning(bench, optional=True)
     add_bench(bench)
     _add_json(bench)
+    history = add("history", "What was benchmarked before: list, compare, plot, export.")
+    add_history(history)
+    _add_json(history)
     _add_runtime(add("runtime", "List the engines, or build llama.cpp for this machine."))
     demo = add("demo", "Run everything once on a small model made here: no GPU, no download.")
     demo.add_argument("--plain", action="store_true", help="print instead of opening the UI")

@@ -47,3 +47,14 @@ def _positive(text: str) -> int:
     if len(found) != 1 or not 0 < found[0] < 1 << 20:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of tokens")
     return found[0]
+
+
+def add_history(parser: argparse.ArgumentParser) -> None:
+    """Which benchmarks, and in which form."""
+    parser.add_argument("id", nargs="?", type=int, metavar="ID", help="one benchmark; without it, lists all")
+    parser.add_argument("--model", default="", metavar="TEXT", help="only models with TEXT in their name")
+    parser.add_argument("--compare", nargs=2, type=int, metavar=("A", "B"), help="two benchmarks beside each other")
+    parser.add_argument("--plot", action="store_true", help="draw the curves (of the newest one where none is named)")
+    parser.add_argument("--csv", metavar="FILE", help="write the points as CSV")
+    parser.add_argument("--svg", metavar="FILE", help="write the curves as SVG")
+    parser.add_argument("--markdown", action="store_true", help="print a Markdown table for a forum post")
