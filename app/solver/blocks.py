@@ -53,27 +53,40 @@ class BlockCosts:
             self._homes[device_id] = sorted(others, key=lambda owner: self.experts(device_id, owner).turn[-1])
         return self._homes[device_id]
 
-    def least(self, order: Sequence[str], filler: Filler) -> float:
+    def least(self, order: Sequence[str], filler: Filler, *, answers: bool = False) -> float:
         """Seconds that no division can beat: layers, and their experts, where they cost least while there is room.
 
         Attention and experts each get all the room, and parts of layers are placed: what is left over of a device does
         not matter here.
+
+        Args:
+            order: the devices.
+            filler: their room.
+            answers: of the answers alone, which are known before it is known who computes prompts.
         """
         rooms = {
             device_id: min(room, filler.budgets.pool[filler.budgets.pool_of[device_id]])
             for device_id, room in filler.budgets.device.items()
         }
+        table, parameters = self.table, self.parameters
+
+        def attention(device_id: str) -> float:
+            return table.attention_sums(device_id, parameters).answer[-1] if answers else self.sums(device_id).turn[-1]
+
+        def expert(device_id: str, owner: str) -> float:
+            if answers:
+                return table.expert_sums(device_id, owner, parameters).answer[-1]
+            return self.experts(device_id, owner).turn[-1]
+
         layers, experts = len(self.layers.kind_of), len(self.layers.moe)
         size = (self.layers.resident_sums[-1] + filler.kv_sums[-1]) / layers
-        found = self.table.fixed(order[-1], self.parameters).turn + _filled(
-            layers, [(self.sums(device_id).turn[-1] / layers, rooms[device_id] / max(1.0, size)) for device_id in order]
-        )
+        fixed = table.fixed(order[-1], parameters)
+        found = fixed.answer if answers else fixed.turn
+        found += _filled(layers, [(attention(one) / layers, rooms[one] / max(1.0, size)) for one in order])
         if experts:
             size = self.layers.expert_sums[-1] / experts
             owners = {*order, *self.owners}
-            each = {
-                owner: min(self.experts(device_id, owner).turn[-1] for device_id in order) / experts for owner in owners
-            }
+            each = {owner: min(expert(one, owner) for one in order) / experts for owner in owners}
             found += _filled(experts, [(each[owner], rooms[owner] / size) for owner in owners])
         return found
 

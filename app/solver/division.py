@@ -71,6 +71,10 @@ class Division:
             return None
         return placed(self._filler, self._costs, self._order, self._gpus, sizes).candidate(sizes)
 
+    def may_beat(self, bound: float) -> bool:
+        """Whether the answers alone could take less than that; a first look, which asks nothing of the speed model."""
+        return self._costs.least(self._order, self._filler, answers=True) < bound
+
     def least(self) -> float:
         """Seconds that no division of this order can beat."""
         if self._least is None:

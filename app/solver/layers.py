@@ -124,7 +124,7 @@ class CostTable:
     def attention(self, kind: int, device_id: str, parameters: Parameters, gpu: str = "") -> Time:
         """Of a layer of that kind with all but its routed experts there."""
         gpu = gpu if device_id == HOST else ""
-        key = (kind, device_id, gpu, *_variant(parameters, device_id == HOST))
+        key = (kind, device_id, gpu, *_variant(parameters, device_id, gpu))
         found = self._attention.get(key)
         if found is None:
             row = (kind, device_id, device_id)
@@ -139,7 +139,7 @@ class CostTable:
     def experts(self, size: int, attention_id: str, owner_id: str, parameters: Parameters, gpu: str = "") -> Time:
         """Of a layer's routed experts of that size on `owner_id`, the way there and back included."""
         gpu = gpu if HOST in (attention_id, owner_id) and gpu != attention_id else ""
-        key = (size, attention_id, owner_id, gpu, *_variant(parameters, HOST in (attention_id, owner_id)))
+        key = (size, attention_id, owner_id, gpu, *_variant(parameters, attention_id, owner_id, gpu))
         found = self._experts.get(key)
         if found is None:
             kind = self._layers.kind_of_size[size]
@@ -157,7 +157,7 @@ class CostTable:
 
     def attention_sums(self, device_id: str, parameters: Parameters, gpu: str = "") -> Sums:
         """Of the first n layers without experts, on that device."""
-        key = (device_id, gpu, *_variant(parameters, device_id == HOST))
+        key = (device_id, gpu, *_variant(parameters, device_id, gpu))
         if key not in self._sums:
             times = [self.attention(kind, device_id, parameters, gpu) for kind in range(len(self._layers.kinds))]
             self._sums[key] = _sums([times[kind] for kind in self._layers.kind_of])
@@ -165,7 +165,7 @@ class CostTable:
 
     def expert_sums(self, attention_id: str, owner_id: str, parameters: Parameters, gpu: str = "") -> Sums:
         """Of the experts of the first n layers that have any, on `owner_id`."""
-        key = (attention_id, owner_id, gpu, *_variant(parameters, HOST in (attention_id, owner_id)))
+        key = (attention_id, owner_id, gpu, *_variant(parameters, attention_id, owner_id, gpu))
         if key not in self._sums:
             sizes = range(len(self._layers.experts))
             times = [self.experts(size, attention_id, owner_id, parameters, gpu) for size in sizes]
@@ -174,7 +174,7 @@ class CostTable:
 
     def fixed(self, head_id: str, parameters: Parameters) -> Time:
         """Of a model without layers: the output head, and what each step costs whatever it computes."""
-        key = (head_id, *_variant(parameters, head_id == HOST))
+        key = (head_id, *_variant(parameters, head_id))
         found = self._fixed.get(key)
         if found is None:
             row = (0, head_id, head_id)
@@ -190,7 +190,7 @@ class CostTable:
             layers = tuple(self._layers.kinds[n] if n >= 0 else self._layers.experts[-1 - n] for n in names)
             scene = self._shapes[names] = replace(self._scene, shape=replace(self._scene.shape, layers=layers))
         placement = Placement(tuple(row[1] for row in rows), tuple(row[2] for row in rows), rows[-1][1])
-        variant = _variant(parameters, any(HOST in row for row in rows))
+        variant = _variant(parameters, *(name for row in rows for name in row[1:]))
         key = (rows, *variant[2:])
         step = self._decode.get(key)
         if step is None:
@@ -211,7 +211,11 @@ def _sums(times: list[Time]) -> Sums:
     return Sums((0.0, *accumulate(time.turn for time in times)), (0.0, *accumulate(time.answer for time in times)))
 
 
-def _variant(parameters: Parameters, on_host: bool) -> tuple[object, ...]:
-    """What of the parameters changes a layer's costs: the first two those of prompts alone."""
-    host = (parameters.no_host, parameters.load_mode) if on_host else ()
-    return parameters.ubatch, on_host and parameters.op_offload, parameters.kv_type_k, *host
+def _variant(parameters: Parameters, *devices: str) -> tuple[object, ...]:
+    """What of the parameters changes costs of layers on these devices (empty: none): first what only prompts feel.
+
+    How the host's weights are held matters where a GPU is there to compute with them.
+    """
+    mixed = HOST in devices and any(device not in ("", HOST) for device in devices)
+    host = (parameters.no_host, parameters.load_mode) if mixed else ()
+    return parameters.ubatch, mixed and parameters.op_offload, parameters.kv_type_k, *host

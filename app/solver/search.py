@@ -132,7 +132,7 @@ class Search:
         parameters = first_variant(self.scene.machine, first, ids, self.policy)
         found = []
         orders = device_orders(self.devices, lambda device_id: self._one(device_id, parameters).turn)
-        divisions = [self._division(parameters, order) for order in orders]
+        divisions = [one for one in (self._division(parameters, order) for order in orders) if one.may_beat(bound)]
         for division in sorted(divisions, key=lambda one: one.least()):
             candidate = division.best(bound)
             if candidate is not None:
