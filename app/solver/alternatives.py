@@ -112,8 +112,10 @@ def _slower(
             why += f" at {count_text(work.depth)} tokens"
     if other.parameters.kv_type_k != chosen.parameters.kv_type_k:
         why += f", with a {other.parameters.kv_type_k} KV cache"
-    first, _, first_s = timed(scene, reported(workload), placement, other.parameters)
-    return Alternative(label, first.tokens_per_s, why, turn_s=first_s)
+    first = reported(workload)
+    speed = decode_speed(scene, placement, other.parameters, context=first.depth, batch=first.batch)
+    # The prompt comes first whatever the depth is that placements are judged at: it takes as long.
+    return Alternative(label, speed, why, turn_s=prompt_s + first.seconds(0.0, 1000.0 * first.batch / speed))
 
 
 def _dearest(best: Prediction, other: Prediction) -> tuple[str, float]:
