@@ -9,8 +9,8 @@ from app import calibration_store
 from app.hardware.coefficients import shipped_coefficients
 from app.jobs.checking import machine_key
 from app.runtimes.base import Engine
+from app.runtimes.speed_engine import speed_engine
 from app.solver.coefficients import Coefficients
-from app.solver.scene import Engine as SpeedEngine
 from app.tuner import conditions as conditions_form
 from app.tuner import measurement as measurement_form
 from app.tuner.conditions import Conditions, conditions_of, differences
@@ -41,13 +41,12 @@ class KnownTrials:
     """Why there are none, where there are some under other conditions."""
 
 
-def coefficients_for(machine: Machine, engine: Engine, *, speed_engine: SpeedEngine | None = None) -> Calibrated:
+def coefficients_for(machine: Machine, engine: Engine) -> Calibrated:
     """The constants for that engine on this machine: its own where they were measured under the same conditions.
 
     Args:
         machine: this one, with the remote devices that the engine was asked with.
         engine: what is to run the plan.
-        speed_engine: the same as the speed model sees it.
 
     Raises:
         MoetuneError: the database cannot be read.
@@ -55,7 +54,7 @@ def coefficients_for(machine: Machine, engine: Engine, *, speed_engine: SpeedEng
     known = known_trials(machine, engine)
     if not known.measurements:
         return Calibrated(shipped_coefficients(), (known.note,) if known.note else ())
-    result = fit(machine, known.measurements, speed_engine)
+    result = fit(machine, engine, known.measurements)
     words = f"{known.at[:10]} with {known.conditions.text}"
     constants = f"{len(result.identified)} constant" + "s" * (len(result.identified) != 1)
     noisy = sum(one.is_noisy for one in known.measurements)
@@ -91,9 +90,9 @@ def known_trials(machine: Machine, engine: Engine) -> KnownTrials:
     return KnownTrials(at_present, newest, tuple(found.values()), "" if found else note)
 
 
-def fit(machine: Machine, measurements: Sequence[Measurement], speed_engine: SpeedEngine | None = None) -> Fitted:
+def fit(machine: Machine, engine: Engine, measurements: Sequence[Measurement]) -> Fitted:
     """The constants of this machine by those measurements, from the shipped ones."""
-    return fitted(machine, speed_engine or SpeedEngine(), shipped_coefficients(), measurements)
+    return fitted(machine, speed_engine(engine), shipped_coefficients(), measurements)
 
 
 def forget(machine: Machine) -> int:

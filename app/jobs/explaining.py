@@ -91,7 +91,7 @@ def scene_of(planned: PlannedRun) -> Scene:
 
 
 def _asked(planned: PlannedRun) -> Scene:
-    return Scene(planned.machine, planned.shape, planned.coefficients)
+    return Scene(planned.machine, planned.shape, planned.coefficients, planned.speed_engine)
 
 
 def command_words(command: Command) -> list[str]:

@@ -20,10 +20,10 @@ from app.runtimes.base import Engine
 from app.runtimes.llama_bench import bench_of, can_be_timed
 from app.runtimes.llama_command import endpoint_of
 from app.runtimes.registry import find_engines, machine_with_remotes
+from app.runtimes.speed_engine import speed_engine
 from app.solver.coefficients import Coefficient
 from app.solver.model import ModelShape
 from app.solver.ram import with_ram_bandwidth
-from app.solver.scene import Engine as SpeedEngine
 from app.tuner import conditions as conditions_form
 from app.tuner import measurement as measurement_form
 from app.tuner.conditions import Conditions, conditions_of
@@ -110,7 +110,7 @@ def calibrate(
     known = store.latest_measurement(machine_key(machine), READ_BANDWIDTH)
     ram = None if busy and known is not None else measure(machine)
     machine = with_ram_bandwidth(machine_with_remotes(known_machine(), engine))  # with what was just measured
-    programme = _programme(request, machine, devices, subject)
+    programme = _programme(request, machine, engine, devices, subject)
     round_trips = _round_trips(machine, engine)
     limit_s = request.limit_s or programme.effort.limit_s
     calibration = calibration_store.begin_calibration(
@@ -141,7 +141,7 @@ def report(
 ) -> CalibrationReport:
     """What all measurements of this machine under the present conditions tell."""
     known = known_trials(machine, engine)
-    result = fit(machine, known.measurements)
+    result = fit(machine, engine, known.measurements)
     shipped = shipped_coefficients()
     noisy = sum(one.is_noisy for one in known.measurements)
     said = [*notes, known.note] if known.note else list(notes)
@@ -218,10 +218,12 @@ def _subject(request: MeasuringRequest) -> _Subject:
     )
 
 
-def _programme(request: MeasuringRequest, machine: Machine, devices: tuple[str, ...], subject: _Subject) -> Programme:
+def _programme(
+    request: MeasuringRequest, machine: Machine, engine: Engine, devices: tuple[str, ...], subject: _Subject
+) -> Programme:
     return Programme(
         machine=machine,
-        engine=SpeedEngine(),
+        engine=speed_engine(engine),
         coefficients=shipped_coefficients(),
         devices=devices,
         effort=FULL if request.full else QUICK,

@@ -14,11 +14,13 @@ from app.runtimes.assumed import assumed_engine
 from app.runtimes.base import Command, Engine
 from app.runtimes.ktransformers_command import ktransformers_command, ktransformers_engine
 from app.runtimes.registry import bounded_by_engine, engine_at, find_engines, machine_with_remotes, runtimes
+from app.runtimes.speed_engine import speed_engine
 from app.solver.budget import with_prompt_cache, without_prompt_cache
 from app.solver.coefficients import Coefficients
 from app.solver.ktransformers import RUNTIME
 from app.solver.model import KvType, ModelShape, Policy, Workload
 from app.solver.plan import DeviceMemory, Plan
+from app.solver.scene import Engine as SpeedEngine
 from app.solver.scene import Scene
 from app.solver.search import solve
 from app.units import bytes_text
@@ -79,6 +81,8 @@ class PlannedRun:
     """What the person decided, in the solver's words: with it the solver can be asked again."""
     coefficients: Coefficients = field(default_factory=shipped_coefficients)
     """The constants that the plan was reckoned with."""
+    speed_engine: SpeedEngine = field(default_factory=SpeedEngine)
+    """The engine as the speed model saw it."""
 
 
 def make_plan(
@@ -101,7 +105,7 @@ def make_plan(
     machine = bounded_by_engine(machine_with_remotes(machine, engine), engine)
     policy = _policy(request, machine, engine)
     known = coefficients_for(machine, engine) if request.capture is None else Calibrated(shipped_coefficients())
-    scene = Scene(machine, shape, known.coefficients)
+    scene = Scene(machine, shape, known.coefficients, speed_engine(engine))
     plan = solve_for(scene, request.workload, policy, model_path=str(request.model))
     if plan.runtime == RUNTIME:
         return _for_ktransformers(request, scene, plan, policy, known.notes)
@@ -114,7 +118,9 @@ def make_plan(
     unseen = _unseen_gpus(machine, engine)
     plan = replace(plan, notes=(*plan.notes, *known.notes, *([unseen] if unseen else [])))
     command = runtimes()[engine.runtime].command(plan, engine, port=request.port or _free_port())
-    return PlannedRun(request, machine, shape, engine, plan, command, checked, launchable, policy, scene.coefficients)
+    return PlannedRun(
+        request, machine, shape, engine, plan, command, checked, launchable, policy, scene.coefficients, scene.engine
+    )
 
 
 def _for_ktransformers(

@@ -9,6 +9,7 @@ from app.solver.alternatives import against_alone, lacking_alone, runners_up, ti
 from app.solver.budget import available_bytes, other_bytes, reserve_bytes, usable_devices, with_prompt_cache
 from app.solver.choices import choices
 from app.solver.curves import curves
+from app.solver.defects import defect_notes
 from app.solver.explain import notes
 from app.solver.model import ModelShape, Policy, Workload
 from app.solver.objectives import reported, work_of
@@ -49,6 +50,7 @@ def plan_of(scene: Scene, workload: Workload, policy: Policy, outcome: Outcome, 
         notes=(
             *against_alone(scene, workload, outcome.chosen, outcome.found),
             *notes(machine, shape, placement, workload),
+            *defect_notes(scene, placement, parameters),
         ),
         prefill=predict_prefill(scene, placement, parameters, prompt_tokens=prompt),
         turn_s=turn_s,

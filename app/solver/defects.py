@@ -69,6 +69,17 @@ def defects_of(scene: Scene, placement: Placement, parameters: Parameters) -> tu
     )
 
 
+def defect_notes(scene: Scene, placement: Placement, parameters: Parameters) -> tuple[str, ...]:
+    """One sentence for each known defect that the plan runs into: what it costs, what helps, who found it."""
+    return tuple(
+        f"Reckoned with a known defect: {defect.what} ({' and '.join(defect.parts) or 'everything'} takes"
+        f" {defect.factor:g} times as long)."
+        + (f" What helps: {defect.fix}." if defect.fix else "")
+        + f" Source: {defect.source}."
+        for defect in defects_of(scene, placement, parameters)
+    )
+
+
 def with_defects(costs: list[Cost], scene: Scene, placement: Placement, parameters: Parameters) -> list[Cost]:
     """The costs, with those multiplied that known defects make dearer."""
     for defect in defects_of(scene, placement, parameters):
