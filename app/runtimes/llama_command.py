@@ -92,8 +92,8 @@ def placement_arguments(
 ) -> tuple[str, ...]:
     """`--rpc -dev -ts -ngl -ot`: where everything goes.
 
-    Devices with a share of 0 have no layers, no cache and no head: they are targets of `-ot` alone. All RPC servers that
-    the engine was asked with are named again, since their order numbers them.
+    Devices with a share of 0 have no layers, no cache and no head: they are targets of `-ot` alone. All RPC servers
+    that the engine was asked with are named again, since their order numbers them.
     """
     used = [engine_device(engine, device_id) for device_id in placement.devices if device_id != "cpu"]
     arguments: list[str] = []
