@@ -235,6 +235,8 @@ def _add_questions(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_planning(parser)
+    parser.add_argument("--download", action="store_true",
+                        help="of a preset: download the model first, where it is not here")  # fmt: skip
     parser.add_argument("--plain", action="store_true", help="lines on stderr instead of the UI")
     parser.add_argument("--prompt", action="append", metavar="TEXT", help="generate for TEXT, print it, and stop")
     parser.add_argument("--tokens", type=_typed(_positive), default=256, help="tokens to generate for --prompt")

@@ -9,7 +9,7 @@ import time
 from app.cli.output import narrate, print_json
 from app.cli.plan import command_text, request_from
 from app.cli.signals import run_until_signal
-from app.errors import BusyError, EngineFailedError, ExitCode
+from app.errors import BusyError, EngineFailedError, ExitCode, UsageError
 from app.jobs.planning import PlannedRun, make_plan
 from app.jobs.running import RunReport, ask, launch, remember
 from app.launch.ownership import EngineRecord, orphan, stop_orphan
@@ -39,16 +39,31 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _make_ready(arguments: argparse.Namespace) -> None:
-    """Have the weights of a preset on this disk, or say exactly what to download."""
+    """Have the weights of a preset on this disk, or say exactly what to download.
+
+    Raises:
+        UsageError: --download, and no preset to say what.
+    """
     from app.jobs.scenarios import find_scenario
 
     scenario = find_scenario(arguments.model)
     if scenario is None:
+        if arguments.download:
+            raise UsageError(
+                "--download needs the name of a preset, which says what to download.",
+                hint="`moetune presets` lists them.",
+            )
         return
     from app.cli.slicing import Progress
     from app.jobs.fetching import weights_here
 
-    weights_here(scenario, narrate, Progress("writing"))
+    verb = "writing" if scenario.weights.kind == "made" else "downloading"
+    path = weights_here(scenario, narrate, Progress(verb), fetch=arguments.download)
+    if scenario.weights.kind == "checkpoint":
+        raise UsageError(
+            f"The checkpoint is at {path}; moetune does not start KTransformers itself. {scenario.weights.next}",
+            hint=f"`moetune plan {arguments.model}` prints its command.",
+        )
 
 
 def _choice(found: EngineRecord, *, in_terminal: bool) -> str:

@@ -14,11 +14,20 @@ Progress = Callable[[int, int], None]
 """Bytes done, bytes in all."""
 
 
-def weights_here(scenario: Scenario, narrate: Callable[[str], None], on_progress: Progress) -> Path:
+def weights_here(
+    scenario: Scenario, narrate: Callable[[str], None], on_progress: Progress, *, fetch: bool = False
+) -> Path:
     """The scenario's weights on this disk; moetune's own file is written where it is not there.
 
+    Args:
+        scenario: whose weights.
+        narrate: told what is going on.
+        on_progress: told how much of a file is written or downloaded.
+        fetch: download them where they are not here.
+
     Raises:
-        ModelError: they are not here; before that, what to download and where from is narrated.
+        ModelError: they are not here; before that, what to download and where from is narrated. Or the download failed.
+        UsageError: what downloads is not installed.
     """
     if scenario.weights.kind == "made":
         from app.jobs.demo import write_demo_model
@@ -28,6 +37,10 @@ def weights_here(scenario: Scenario, narrate: Callable[[str], None], on_progress
     found = find_weights(scenario)
     if found.path is not None and not found.missing:
         return found.path
+    if fetch:
+        from app.jobs.downloading import download
+
+        return download(scenario, narrate, on_progress)
     if found.path is not None:
         narrate(f"{found.path.parent} holds a part only; missing: {', '.join(found.missing)}")
     for line in download_lines(scenario):

@@ -73,7 +73,7 @@ def _find_checkpoint(scenario: Scenario, places: list[Path]) -> Found:
     owner, _, name = scenario.weights.repository.partition("/")
     for place in places:
         hub = sorted((place / f"models--{owner}--{name}" / "snapshots").glob("*"))
-        for folder in (place / name, place / owner / name, *hub):
+        for folder in (place / f"{owner}--{name}", place / name, place / owner / name, *hub):
             if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
                 return Found(folder)
     return Found(None)
