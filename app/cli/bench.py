@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 
-from app.cli.bench_text import bench_lines, markdown_text, point_line
+from app.cli.bench_text import bench_lines, markdown_text, point_line, title_of
 from app.cli.output import narrate, print_json, text_width
 from app.cli.plan import request_from
 from app.cli.signals import Ended, end_on_signals
@@ -27,12 +28,12 @@ from app.solver.explain import placement_text, speed_text
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; a failure in the middle comes after what was measured."""
-    if arguments.model is None:
-        raise UsageError("There is nothing to measure.", hint="Give a model, as for `moetune plan`.")
+    if arguments.model is None and arguments.url is None:
+        raise UsageError("There is nothing to measure.", hint="Give a model, as for `moetune plan`; or --url.")
     teller = _Teller()
     end_on_signals()
     try:
-        report = _of_plan(arguments, teller)
+        report = _of_plan(arguments, teller) if arguments.url is None else _of_endpoint(arguments, teller)
     except KeyboardInterrupt as error:
         narrate(f"\nmoetune: interrupted; {teller.kept_text}")
         return 128 + Ended.number_of(error)
@@ -64,6 +65,15 @@ def _of_plan(arguments: argparse.Namespace, teller: _Teller) -> BenchReport:
     narrate(f"{plan.model_name}: {placement_text(planned.machine, plan.placement, planned.shape)}")
     narrate(f"predicted {speed_text(plan.decode)}")
     return bench(planned, sweep_from(arguments), on_event=teller)
+
+
+def _of_endpoint(arguments: argparse.Namespace, teller: _Teller) -> BenchReport:
+    from app.jobs.endpoint_benching import BURSTS, bench_endpoint
+    from app.telemetry.endpoint import KEY_VARIABLE, Endpoint
+
+    endpoint = Endpoint.at(arguments.url, model=arguments.model or "", key=os.environ.get(KEY_VARIABLE, ""))
+    bursts = 1 if arguments.quick else BURSTS
+    return bench_endpoint(endpoint, sweep_from(arguments), bursts=bursts, on_event=teller)
 
 
 class _Teller:
@@ -103,7 +113,7 @@ def _duration(seconds: float) -> str:
 
 def print_report(report: BenchReport, *, as_json: bool, as_markdown: bool) -> None:
     """The report in one of its forms; nothing but its notes where no point was measured."""
-    title = f"{report.model} with {report.engine}"
+    title = title_of(report.model, report.engine, report.tool)
     if as_json:
         print_json(report)
     elif as_markdown:

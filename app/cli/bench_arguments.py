@@ -14,6 +14,9 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
                        help="contexts for one sequence (default 0 to 96K, as far as the plan reaches)")  # fmt: skip
     asked.add_argument("--batches", type=_batches, metavar="1,2,4..16",
                        help="sequences at once, at context 0 and 32K (default 1..16); A..B doubles")  # fmt: skip
+    asked.add_argument("--url", metavar="URL",
+                       help="measure a running endpoint of any engine over HTTP; MODEL is then the name it is asked for"
+                       )  # fmt: skip
     asked.add_argument("--quick", action="store_true", help="fewer points, 32 tokens each instead of 128")
     asked.add_argument("--generate", type=_positive, metavar="N", help="tokens that each sequence generates")
     asked.add_argument("--again", action="store_true", help="measure points that are known from before, too")

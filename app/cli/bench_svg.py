@@ -10,7 +10,7 @@ from app.cli.charts import nice_top
 from app.units import count_text
 
 WIDTH, HEIGHT = 720, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 40, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 52, 44
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 """Okabe and Ito's, which people tell apart who do not see all colours."""
 _STYLE = (
@@ -96,13 +96,11 @@ def _curve(curve: Curve, scale: _Scale, colour: str) -> list[str]:
 
 
 def _legend(chart: Chart, colours: dict[str, str]) -> list[str]:
-    """From the right, so that it stays clear of the title."""
-    drawn, right = [], float(WIDTH - _RIGHT)
-    for curve in reversed(chart.curves):
-        width = 7.0 * len(curve.name) + 34
-        x, kind = right - width, "line" if curve.measured else "line predicted"
-        colour = colours[curve.name.split()[0]]
-        drawn.append(f'<polyline class="{kind}" stroke="{colour}" points="{x:.1f},12 {x + 24:.1f},12"/>')
-        drawn.append(f'<text x="{x + 28:.1f}" y="16">{escape(curve.name)}</text>')
-        right = x - 8
+    """Below the title, from the left."""
+    drawn, x = [], float(_LEFT)
+    for curve in chart.curves:
+        kind, colour = "line" if curve.measured else "line predicted", colours[curve.name.split()[0]]
+        drawn.append(f'<path class="{kind}" stroke="{colour}" d="M{x:.1f} 32h24"/>')
+        drawn.append(f'<text x="{x + 28:.1f}" y="36">{escape(curve.name)}</text>')
+        x += 7.0 * len(curve.name) + 50
     return drawn

@@ -12,6 +12,12 @@ _LATENCIES = (("ttft_ms", "TTFT ms"), ("tpot_ms", "TPOT ms"))
 """Names of what an endpoint's clients saw, and how they are headed."""
 
 
+def title_of(model: str, engine: str, tool: str) -> str:
+    """What was measured; an endpoint's URL is its tool."""
+    where = f" at {tool}" if "://" in tool else ""
+    return f"{model} with {engine}{where}" if engine else f"{model}{where}"
+
+
 def bench_lines(title: str, facts: Facts, points: Sequence[Point], notes: Sequence[str], width: int) -> list[Line]:
     """A sweep: what was measured, on what, the table, and what was left out."""
     lines = wrapped(title, width, indent=2, style="bold")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from app.bench_store import StoredBench
-from app.cli.bench_text import bench_lines, markdown_text
+from app.cli.bench_text import bench_lines, markdown_text, title_of
 from app.cli.output import narrate, print_json, text_width
 from app.cli.spans import Line, line, print_lines, wrapped
 from app.errors import ExitCode, MoetuneError, UsageError
@@ -72,7 +72,7 @@ def _list_lines(found: History, width: int) -> list[Line]:
 
 
 def _title(stored: StoredBench) -> str:
-    return f"{stored.model} with {stored.engine}" + (f" at {stored.tool}" if "://" in stored.tool else "")
+    return title_of(stored.model, stored.engine, stored.tool)
 
 
 def _summary(stored: StoredBench) -> str:

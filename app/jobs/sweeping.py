@@ -65,6 +65,13 @@ def wanted_points(plan: Plan, sweep: Sweep) -> tuple[tuple[Wanted, ...], tuple[s
     return tuple(found), tuple(cuts)
 
 
+def all_points(sweep: Sweep) -> tuple[Wanted, ...]:
+    """Every point of a sweep, in the order to measure them, whatever may hold them."""
+    alone = [(context, 1) for context in sorted(sweep.contexts) if 1 in sweep.batches]
+    together = [(context, batch) for context in sweep.batch_contexts for batch in sorted(sweep.batches) if batch > 1]
+    return tuple(Wanted(context, batch, context, sweep.generated) for context, batch in (*alone, *together))
+
+
 def _held(plan: Plan, context: int, batch: int, generated: int) -> Wanted | None:
     """The point, if each of the sequences has that context by the plan's memory."""
     share = plan.parameters.context // batch // CELLS * CELLS if batch > 1 else plan.workload.context

@@ -139,7 +139,7 @@ def test_svg_draws_measured_and_predicted_lines_within_the_paper(history: Histor
         "Decode, tokens/s",  # of prompts there is one each, which makes no line
         "Decode of all sequences at context 0, tokens/s",
     ]
-    curves = [line for line in root.iter(f"{SVG}polyline") if ",12 " not in line.attrib["points"]]
+    curves = list(root.iter(f"{SVG}polyline"))
     assert [line.attrib["class"] for line in curves] == ["line", "line predicted"] * 4
     assert len({line.attrib["stroke"] for line in curves}) == 2
     for curve in curves:
