@@ -46,7 +46,7 @@ def _model_path(planned: PlannedRun, words: str) -> str | None:
         return os.path.abspath(planned.plan.model_path)
     scenario = find_scenario(words)
     path = _PLACEHOLDER
-    if scenario is not None and scenario.weights.repository:
+    if scenario is not None:
         from app.jobs.model_weights import target_dir
 
         path = str(target_dir(scenario) / scenario.weights.files[0])

@@ -59,11 +59,8 @@ def _make_ready(arguments: argparse.Namespace) -> None:
 
     verb = "writing" if scenario.weights.kind == "made" else "downloading"
     path = weights_here(scenario, narrate, Progress(verb), fetch=arguments.download)
-    if scenario.weights.kind == "checkpoint":
-        raise UsageError(
-            f"The checkpoint is at {path}; moetune does not start KTransformers itself. {scenario.weights.next}",
-            hint=f"`moetune plan {arguments.model}` prints its command.",
-        )
+    if scenario.weights.next:
+        narrate(f"{path} is there. {scenario.weights.next}")
 
 
 def _choice(found: EngineRecord, *, in_terminal: bool) -> str:

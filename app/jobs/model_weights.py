@@ -128,5 +128,5 @@ def download_lines(scenario: Scenario) -> Iterator[str]:
 
 
 def target_dir(scenario: Scenario) -> Path:
-    """The folder that a download of the scenario goes to: one for each repository."""
+    """The folder that a download of the scenario goes to, one for each repository; or where moetune writes its own."""
     return downloads_dir() / scenario.weights.repository.replace("/", "--")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from app.errors import UsageError
 from app.jobs.planning import PlannedRun
+from app.solver.ktransformers import RUNTIME as KTRANSFORMERS
 from app.telemetry.sample import Sample, Timings
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ async def launch(planned: PlannedRun, supervisor: Supervisor) -> None:
         request = planned.request
         if request.capture is not None:
             raise UsageError(f"This plan is for the machine captured in {request.capture}.", hint="Run it there.")
+        if planned.plan.runtime == KTRANSFORMERS:
+            raise UsageError(
+                "moetune prints the command of KTransformers and does not run it.", hint="`moetune plan` prints it."
+            )
         raise UsageError(f"{request.model} is not downloaded.", hint="Give the path of its GGUF file.")
     decode = planned.plan.decode
     facts: dict[str, object] = {

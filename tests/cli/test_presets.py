@@ -105,3 +105,23 @@ def test_the_demo_preset_makes_its_model_and_runs_it(tools: Path, home: Path) ->
     planned = json.loads(done.stdout)["run"]["planned"]["plan"]
     assert planned["workload"]["context"] == 4096
     assert planned["model_path"].endswith("moetune-demo.gguf")
+
+
+def test_running_an_amx_preset_says_what_is_to_be_done_with_its_checkpoint(
+    hosts: Callable[[str], str], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = home / "moetune" / "data" / "models" / "Qwen3-30B-A3B"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model-00001-of-00016.safetensors").touch()
+    code = main(["run", "qwen3-30b-amx-int8", "--plain"])
+    err = capsys.readouterr().err
+    assert code == ExitCode.NO_FIT
+    assert "convert_cpu_weights.py" in err
+    assert str(folder) in err
+
+
+def test_a_preset_can_be_asked_what_another_machine_would_do(plan: Plan) -> None:
+    code, out, _ = plan("gpt-oss-120b-long", HALO, "--what-if", "ram=192")
+    assert code == ExitCode.OK
+    assert "Decode" in out or "decode" in out
