@@ -133,7 +133,10 @@ class Placing:
         """
         edges = (0, *accumulate(sizes))
         moe = self.filler.layers.moe
-        self._draw(memory.HOST, self.filler.tables + self.filler.sizes.of_host(alone=False))
+        self._draw(
+            memory.HOST,
+            self.filler.tables + self.filler.sizes.of_host(attends=memory.HOST in self.order, pipeline=pipeline),
+        )
         for device_id, (start, end) in zip(self.order, pairwise(edges), strict=True):
             self._attend(device_id, start, end, pipeline=pipeline)
         if memory.HOST in self.order and moe:
@@ -200,10 +203,11 @@ class Placing:
 def placed(filler: Filler, costs: BlockCosts, order: tuple[str, ...], gpus: Sequence[str], sizes: Sizes) -> Placing:
     """A division with blocks of these sizes.
 
-    GPUs alone work as a pipeline, but only where no experts are away from their attention (`-ot` rules it out).
+    Devices other than the host work as a pipeline, but only where no experts are away from their attention: `-ot` rules
+    it out.
     """
     placing = Placing(filler, costs, order, gpus)
-    pipeline = len(gpus) == len(order)
+    pipeline = memory.HOST not in order
     if pipeline and filler.layers.moe and filler.needed > sum(filler.budgets.device[device_id] for device_id in order):
         placing.place(sizes, pipeline=False)
         return placing

@@ -37,7 +37,8 @@ PROMPT_CACHE_BYTES = 8 * 1024**3
 """llama-server's own limit for prompts that it keeps in RAM (`--cache-ram`)."""
 
 SCHEDULER_COPIES = 4
-"""Copies of its inputs that llama.cpp keeps on each of several GPUs that work as a pipeline (GGML_SCHED_MAX_COPIES)."""
+"""Copies of its inputs that llama.cpp keeps on each of several devices that work as a pipeline, and on the host: where
+all layers are on devices and no tensor is overridden (GGML_SCHED_MAX_COPIES)."""
 
 
 def padded(cells: int) -> int:
@@ -111,16 +112,17 @@ class Buffers:
             head: it has the output head too.
             experts: it has experts of its own or of others' layers.
             copies: it computes large batches of experts that are in host memory.
-            pipeline: it is one of several GPUs that work on several ubatches at once.
+            pipeline: it is one of several devices that work on several ubatches at once.
         """
         local = self.mask + self.experts if experts or copies else 0
         largest = max(self.output if head else 0, self.attention, local)
-        inputs = (SCHEDULER_COPIES - 1) * (self.mask + self.row) if pipeline else 0
+        inputs = (SCHEDULER_COPIES - 1) * (self.mask + 2 * self.row) if pipeline else 0
         return largest + inputs + (self.staging if copies else 0)
 
-    def of_host(self, *, alone: bool) -> int:
-        """Bytes of the host besides: a copy of the mask and two of the input, or the input where it does it all."""
-        return self.row if alone else self.mask + 2 * self.row
+    def of_host(self, *, attends: bool, pipeline: bool) -> int:
+        """Bytes of the host besides: a copy of the mask and two of the input, or the input where it attends itself."""
+        copies = SCHEDULER_COPIES if pipeline else 1
+        return self.row if attends else copies * (self.mask + self.row) + self.row
 
 
 def buffers(shape: ModelShape, parameters: Parameters, *, outputs: int | None = None) -> Buffers:
@@ -180,7 +182,7 @@ def compute_bytes(
     attending = placement.attention_devices
     gpus = [device_id for device_id in attending if device_id.startswith("gpu:")]
     copying = gpus[:1] if HOST in owners and copies_experts(parameters) else []
-    pipeline = len(gpus) > 1 and gpus == list(attending) and placement.experts == placement.attention
+    pipeline = len(attending) > 1 and HOST not in attending and placement.experts == placement.attention
     for device_id in attending:
         held[device_id] = sizes.of_attention(
             head=device_id == placement.head,
@@ -188,5 +190,5 @@ def compute_bytes(
             copies=device_id in copying,
             pipeline=pipeline,
         )
-    held[HOST] = held.get(HOST, 0) + sizes.of_host(alone=attending == (HOST,))
+    held[HOST] = held.get(HOST, 0) + sizes.of_host(attends=HOST in attending, pipeline=pipeline)
     return held

@@ -93,7 +93,7 @@ class Filler:
     def held(self, attention: str, owners: Sequence[str], parameters: Parameters) -> dict[str, int]:
         """Bytes by device before any experts are placed: attention on one device, experts to come on `owners`."""
         copies = attention in self._gpus and memory.HOST in owners and memory.copies_experts(parameters)
-        held = {memory.HOST: self.tables + self.sizes.of_host(alone=attention == memory.HOST)}
+        held = {memory.HOST: self.tables + self.sizes.of_host(attends=attention == memory.HOST, pipeline=False)}
         held[attention] = held.get(attention, 0) + (
             self.layers.resident_sums[-1]
             + self.kv_sums[-1]

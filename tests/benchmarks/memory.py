@@ -60,6 +60,8 @@ def placements(shape: ModelShape) -> Iterator[tuple[str, Placement]]:
     third = count // 3
     attention = ("cpu",) * third + ("one",) * third + ("two",) * (count - 2 * third)
     yield "divided over three", Placement(attention, attention, "two")
+    half = ("one",) * (count // 2) + ("two",) * (count - count // 2)
+    yield "divided over two", Placement(half, half, "two")
     if shape.is_moe:
         moe = [bool(layer.expert_bytes) for layer in shape.layers]
         yield "experts on another", Placement.on("one", tuple("two" if has else "one" for has in moe))

@@ -46,6 +46,7 @@ def request_for(model: Path, tools: Path, rpc_pair: tuple[str, str], home: Path)
         rpc=rpc_pair,
         devices=("RPC0", "RPC1"),
         limits=(("RPC0", near + SLACK), ("RPC1", far + SLACK)),
+        kv_type="f16",
         engine=str(tools / "llama-server"),
         port=0,
     )
@@ -84,6 +85,7 @@ def test_run_generates_with_experts_on_b_and_kv_on_a(request_for: PlanRequest, h
     near, far = request_for.rpc
     limits = [word for name, size in request_for.limits for word in ("--limit", f"{name}={size}")]
     words = ["run", request_for.model, "-c", str(CONTEXT), "--rpc", f"{near},{far}", "--devices", "RPC0,RPC1", *limits,
+             "--kv-type", "f16",
              "--engine", request_for.engine or "", "--port", "0", "--prompt", "Once upon a time", "--tokens", "24",
              "--json"]  # fmt: skip
     done = subprocess.run(
