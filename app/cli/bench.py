@@ -12,6 +12,7 @@ from app.cli.signals import Ended, end_on_signals
 from app.cli.spans import print_lines
 from app.errors import ExitCode, UsageError
 from app.jobs.benching import BenchReport, Measured, bench
+from app.jobs.plan_file import planned_as_saved, saved_plan
 from app.jobs.planning import make_plan
 from app.jobs.sweeping import (
     BATCHES,
@@ -60,11 +61,28 @@ def sweep_from(arguments: argparse.Namespace) -> Sweep:
 
 
 def _of_plan(arguments: argparse.Namespace, teller: _Teller) -> BenchReport:
-    planned = make_plan(request_from(arguments))
+    saved = saved_plan(arguments.model)
+    if saved is None:
+        _make_ready(arguments.model)
+        planned = make_plan(request_from(arguments))
+    else:
+        planned = planned_as_saved(arguments.model, saved, engine=arguments.engine)
     plan = planned.plan
     narrate(f"{plan.model_name}: {placement_text(planned.machine, plan.placement, planned.shape)}")
     narrate(f"predicted {speed_text(plan.decode)}")
     return bench(planned, sweep_from(arguments), on_event=teller)
+
+
+def _make_ready(name: str) -> None:
+    """Have the weights of a preset on this disk, or say exactly what to download."""
+    from app.jobs.scenarios import find_scenario
+
+    scenario = find_scenario(name)
+    if scenario is not None and scenario.weights.kind != "checkpoint":
+        from app.cli.slicing import Progress
+        from app.jobs.fetching import weights_here
+
+        weights_here(scenario, narrate, Progress("writing"), fetch=False)
 
 
 def _of_endpoint(arguments: argparse.Namespace, teller: _Teller) -> BenchReport:

@@ -9,7 +9,8 @@ from app.units import parse_count
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
     """What to measure, and how to print it."""
-    asked = parser.add_argument_group("benchmark")
+    about = "MODEL may be a plan saved by `moetune plan --json`, too: it is measured as it is."
+    asked = parser.add_argument_group("benchmark", about)
     asked.add_argument("--contexts", type=_counts, metavar="0,2K,...",
                        help="contexts for one sequence (default 0 to 96K, as far as the plan reaches)")  # fmt: skip
     asked.add_argument("--batches", type=_batches, metavar="1,2,4..16",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
-from app.jsonform import plain
+from app.jsonform import plain, rebuilt
 from app.runtimes.bench import Phase
 from app.solver.model import LayerShape, ModelShape
 from app.solver.plan import KtParameters, Parameters, Placement
@@ -19,8 +18,6 @@ STEADY = 1.1
 others had a part of the machine, which can only make it slower: the fastest is."""
 NOISY = 1.5
 """Median over fastest from which a person is warned."""
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +75,18 @@ def from_json(text: str) -> Measurement | None:
     try:
         data: dict[str, Any] = json.loads(text)
         shape = dict(data["shape"])
-        shape["layers"] = tuple(_made(LayerShape, layer) for layer in shape["layers"])
+        shape["layers"] = tuple(rebuilt(LayerShape, layer) for layer in shape["layers"])
         parameters = dict(data["parameters"])
         if parameters.get("kt"):
-            parameters["kt"] = _made(KtParameters, parameters["kt"])
+            parameters["kt"] = rebuilt(KtParameters, parameters["kt"])
         placed = dict(data["placement"]) | {name: tuple(data["placement"][name]) for name in ("attention", "experts")}
-        rebuilt = {
-            "shape": _made(ModelShape, shape),
-            "placement": _made(Placement, placed),
-            "parameters": _made(Parameters, parameters),
+        parts = {
+            "shape": rebuilt(ModelShape, shape),
+            "placement": rebuilt(Placement, placed),
+            "parameters": rebuilt(Parameters, parameters),
             "samples_ms": tuple(float(sample) for sample in data["samples_ms"]),
         }
-        found = _made(Measurement, data | rebuilt)
+        found = rebuilt(Measurement, data | parts)
         return found if found.samples_ms and min(found.samples_ms) > 0 and found.tokens > 0 else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _made(kind: type[_T], data: Mapping[str, Any]) -> _T:
-    names = {item.name for item in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in data.items() if name in names})

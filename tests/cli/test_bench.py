@@ -109,6 +109,33 @@ def test_the_table_fits_and_says_what_was_left_out(model: Path, env: dict[str, s
     assert "[2/" not in done.stderr
 
 
+def test_a_saved_plan_is_measured_as_it_is(model: Path, env: dict[str, str], tmp_path: Path) -> None:
+    planned = moetune("plan", str(model), "--context", "1K", "--json", env=env)
+    saved = json.loads(planned.stdout)
+    saved["plan"]["parameters"] |= {"ubatch": 64, "threads": 1}
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(saved))
+    done = moetune("bench", str(path), "--contexts", "0,1K,2K", "--batches", "1", "--generate", "4", "--floor", "0.001",
+                   "--json", env=env)  # fmt: skip
+    assert done.returncode == ExitCode.OK, done.stderr
+    report = json.loads(done.stdout)
+    assert report["facts"]["parameters"]["ubatch"] == 64
+    assert report["facts"]["parameters"]["threads"] == 1
+    assert report["facts"]["placement"] == saved["plan"]["placement"]
+    assert [one["prompt_tokens"] for one in report["points"]] == [0, 1020]
+
+    for change, said in (
+        ({"schema": "moetune.plan/99"}, "is a plan of the form moetune.plan/99"),
+        ({"request": {}}, "is damaged: "),
+        ({"plan": {**saved["plan"], "placement": {"attention": ["gpu:x"], "experts": ["gpu:x"], "head": "gpu:x"}}},
+         "is for another machine or another model file"),
+    ):  # fmt: skip
+        path.write_text(json.dumps(saved | change))
+        refused = moetune("bench", str(path), env=env)
+        assert (refused.returncode, refused.stdout) == (ExitCode.USAGE, "")
+        assert said in refused.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_keeps_what_was_measured_and_leaves_nothing_running(
     number: signal.Signals, model: Path, env: dict[str, str]
