@@ -190,3 +190,53 @@ def test_a_machine_of_many_equal_gpus_is_solved_too() -> None:
     plan = solve(scene(machine, gpt_oss_120b()), Workload(context=32768), Policy())
     assert len([d for d in plan.placement.devices if d != "cpu"]) >= 3
     assert "cpu" not in plan.placement.devices, "96 GiB of VRAM hold it"
+
+
+def test_drafting_is_off_and_its_gain_is_stated_where_the_model_can() -> None:
+    from app.jobs.planning import find_model
+    from app.solver.search import solve
+
+    def said(machine: Machine, name: str) -> str:
+        plan = solve(scene(machine, find_model(name)), Workload(), Policy())
+        assert plan.parameters.draft_tokens == 0
+        return next(term.why for term in plan.choices if term.name == "draft")
+
+    assert "no layers that could draft" in said(desktop(), "qwen3-30b-a3b")
+    assert "NextN layers" in said(strix_halo_with_radeon(), "glm-4.5-air")
+
+
+def test_every_parameter_says_why() -> None:
+    from app.solver.search import solve
+
+    plan = solve(scene(desktop(), gpt_oss_120b()), Workload(), Policy())
+    names = [term.name for term in plan.choices]
+    assert {"kv_type", "ubatch", "load_mode", "host_experts", "threads", "threads_batch", "cache_ram", "draft"} <= {
+        *names
+    }
+    assert all(term.why for term in plan.choices)
+    asked = solve(scene(desktop(), gpt_oss_120b()), Workload(), Policy(ubatch=256, kv_type="q8_0", threads=3))
+    assert [t.why for t in asked.choices if t.name in ("ubatch", "kv_type", "threads")] == ["as asked"] * 3
+
+
+def test_a_host_short_of_ram_keeps_fewer_prompts() -> None:
+    from app.solver.search import solve
+
+    roomy = solve(scene(desktop(ram_gib=96), gpt_oss_120b()), Workload(), Policy())
+    tight = solve(scene(desktop(ram_gib=50), gpt_oss_120b()), Workload(), Policy())
+    assert roomy.parameters.cache_ram_bytes is None
+    assert tight.parameters.cache_ram_bytes is not None
+    host = tight.memory_of("cpu")
+    assert host.available_bytes is not None
+    assert host.total_bytes + host.reserve_bytes <= host.available_bytes
+
+
+def test_several_nodes_are_filled_evenly() -> None:
+    from app.solver.search import solve
+    from detectors.facts import NumaNode
+
+    machine = desktop(ram_gib=128)
+    assert machine.cpu is not None
+    nodes = tuple(NumaNode(i, (i,), 64 * GIB) for i in range(2))
+    two = replace(machine, cpu=replace(machine.cpu, numa_nodes=nodes))
+    assert solve(scene(two, gpt_oss_120b()), Workload(), Policy()).parameters.numa == "distribute"
+    assert solve(scene(machine, gpt_oss_120b()), Workload(), Policy()).parameters.numa == ""
