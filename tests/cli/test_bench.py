@@ -172,7 +172,7 @@ def test_a_signal_keeps_what_was_measured_and_leaves_nothing_running(
         ),
         (
             '[ -e "$0.done" ] || {real} "$@" | head -n 1; touch "$0.done"',
-            "llama-batched-bench ended 3 times without the points",
+            "llama-batched-bench ended 6 times without the points",
         ),
     ],
 )
@@ -190,6 +190,20 @@ def test_a_tool_that_fails_in_the_middle_is_said_and_what_was_measured_kept(
     assert said in errors[0]
     assert "1 point is kept" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_sequences_that_do_not_fit_into_memory_leave_what_was_measured_before_them(
+    model: Path, env: dict[str, str], tools: Path, tmp_path: Path
+) -> None:
+    """The start for 256 sequences really gets 120 MB of address space: the program takes 100, the cache 64."""
+    engine = wrapped_tool(tmp_path, tools, 'case " $* " in *" -npl 256 "*) ulimit -v 120000 ;; esac; exec {real} "$@"')
+    words = ("--context", "256", "--parallel", "256", "--contexts", "64", "--batches", "1,256", "--threads", "1")
+    done = moetune("bench", str(model), *words, *SMALL[6:], "--engine", engine, "--json", env=env)
+    assert done.returncode == ExitCode.ENGINE_FAILED, done.stderr
+    report = json.loads(done.stdout)
+    assert [(one["context"], one["batch"]) for one in report["points"]] == [(64, 1)]
+    assert "There was not enough free memory left for the KV cache." in report["failure"]["message"]
+    assert "1 point is kept" in done.stderr
 
 
 @pytest.mark.parametrize(
