@@ -1,6 +1,7 @@
 """What moetune remembers between runs, in one SQLite file.
 
-Measurements and runs are here, calibrations in `app.calibration_store`, benchmarks in `app.bench_store`.
+Measurements and runs are here, calibrations in `app.calibration_store`, benchmarks in `app.bench_store`, hosts on the
+network in `app.host_store`.
 Each function opens the file, does one thing and closes it: it may be called from any thread, and nothing is opened
 before something is to be remembered. Reading from a file that is not there finds nothing, and makes none.
 """
@@ -20,7 +21,7 @@ from app.paths import data_dir, made
 if TYPE_CHECKING:
     import sqlite3
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _BUSY_TIMEOUT_S = 5.0
 _VERSION_1 = """
 CREATE TABLE measurements (
@@ -85,7 +86,15 @@ CREATE TABLE points (
 );
 CREATE INDEX points_by_bench ON points (bench_id, id);
 """
-_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
+_VERSION_4 = """
+CREATE TABLE hosts (
+    name TEXT PRIMARY KEY COLLATE NOCASE,
+    endpoint TEXT NOT NULL UNIQUE,
+    always INTEGER NOT NULL,
+    at TEXT NOT NULL
+);
+"""
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 """What leads from each version to the next; the first from nothing."""
 
 

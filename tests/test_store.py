@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app import calibration_store, store
+from app import calibration_store, host_store, store
 from app.errors import MoetuneError
 
 
@@ -169,3 +169,22 @@ def test_importing_the_store_does_not_import_sqlite() -> None:
     code = "import sys, app.store; print('sqlite3' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_database_of_the_third_version_takes_hosts_and_a_host_is_one_name_and_one_endpoint(home: Path) -> None:
+    home.joinpath("data").mkdir(parents=True)
+    connection = sqlite3.connect(store.store_path())
+    connection.executescript(store._VERSION_1 + store._VERSION_2 + store._VERSION_3 + "PRAGMA user_version = 3;")
+    connection.close()
+    assert host_store.known_hosts() == ()
+    host_store.save_host(host_store.KnownHost("attic", "10.0.0.7:50052", always=True))
+    host_store.save_host(host_store.KnownHost("desk", "10.0.0.8:50052", always=False))
+    host_store.save_host(host_store.KnownHost("Attic", "10.0.0.9:50052", always=False))
+    host_store.save_host(host_store.KnownHost("new", "10.0.0.8:50052", always=True))
+    assert [(one.name, one.endpoint, one.always) for one in host_store.known_hosts()] == [
+        ("Attic", "10.0.0.9:50052", False),
+        ("new", "10.0.0.8:50052", True),
+    ]
+    assert host_store.remove_host("ATTIC")
+    assert not host_store.remove_host("desk")
+    assert [one.name for one in host_store.known_hosts()] == ["new"]
