@@ -94,7 +94,11 @@ _CAUSES = (
         _SMALLER,
     ),
     _cause(_OUT_OF_MEMORY, "A device ran out of memory.", _SMALLER),
-    _cause(r"std::bad_alloc|Cannot allocate memory", "The machine ran out of memory.", _SMALLER),
+    _cause(
+        r"std::bad_alloc|Cannot allocate memory|insufficient memory \(attempted",
+        "The machine ran out of memory.",
+        _SMALLER,
+    ),
     _cause(
         r"tensor '([^']+)' data is not within the file bounds",
         "The model file is incomplete: the data of {1} lies past its end.",
