@@ -66,13 +66,16 @@ class Search:
         if not self._may_fit(first):
             return []
         found = self._on_one(first)
-        least = min((bound, *(one.seconds for one in found)))
-        found += self._divided(first, least)
-        least = min((bound, *(one.seconds for one in found)))
+        plain = min((bound, *(one.seconds for one in found)))
+        refined = self._all_refined(found, plain)
+        least = min((bound, *(one.seconds for one in refined)))
+        return refined + self._all_refined(self._divided(first, plain, least), least)
+
+    def _all_refined(self, found: Sequence[Candidate], bound: float) -> list[Candidate]:
         refined: list[Candidate] = []
         for candidate in sorted(found, key=lambda one: one.seconds):
-            better = self._refined(candidate, least)
-            least = min(least, better.seconds)
+            better = self._refined(candidate, bound)
+            bound = min(bound, better.seconds)
             refined.append(better)
         return refined
 
@@ -86,7 +89,7 @@ class Search:
             for owners in owner_sets(self.scene.shape, attention, self.devices):
                 if filler.fill(attention.id, owners, first) is not None:
                     return True
-        return bool(self._divided(first, inf, enough=True))
+        return bool(self._divided(first, inf, inf, enough=True))
 
     def _may_fit(self, parameters: Parameters) -> bool:
         """Whether all bytes are no more than all room, wherever they go."""
@@ -126,13 +129,20 @@ class Search:
                     found.append(candidate)
         return found
 
-    def _divided(self, first: Parameters, bound: float, *, enough: bool = False) -> list[Candidate]:
-        """The best division for every order of devices that beats `bound` and those before; with `enough`, any one."""
+    def _divided(self, first: Parameters, bound: float, answers: float, *, enough: bool = False) -> list[Candidate]:
+        """The best division for every order of devices that beats `bound` and those before.
+
+        Args:
+            first: the parameters.
+            bound: seconds that others take with the same parameters.
+            answers: seconds that others take with the best: answers alone that take longer rule a division out.
+            enough: whether any one will do.
+        """
         ids = [device.id for device in self.devices]
         parameters = first_variant(self.scene.machine, first, ids, self.policy)
         found = []
         orders = device_orders(self.devices, lambda device_id: self._one(device_id, parameters).turn)
-        divisions = [one for one in (self._division(parameters, order) for order in orders) if one.may_beat(bound)]
+        divisions = [one for one in (self._division(parameters, order) for order in orders) if one.may_beat(answers)]
         for division in sorted(divisions, key=lambda one: one.least()):
             candidate = division.best(bound)
             if candidate is not None:

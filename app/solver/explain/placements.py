@@ -56,15 +56,8 @@ def notes(machine: Machine, shape: ModelShape, placement: Placement, workload: W
         found.append(
             f"The context of {workload.context} tokens is beyond the {shape.context_length} the model was trained for."
         )
-    gpus = [device for device in machine.devices if device.kind in ("igpu", "dgpu")]
     if not shape.is_moe:
         found.append("The model is dense: there are no experts to place.")
-        if gpus and machine.device(placement.head).kind == "cpu":
-            names = " or ".join(machine.label(gpu.id) for gpu in gpus)
-            found.append(
-                f"It does not fit {names} as a whole, and layers of a dense model are not divided between devices here:"
-                " llama.cpp's own --fit may place it better."
-            )
     elif len(placement.devices) == 1 and len(machine.devices) > 1:
         name = machine.label(placement.head)
         found.append(f"One device is enough: {name} holds it all, and the splits that fit are no faster.")
