@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from app.errors import EngineFailedError
-from app.runtimes.build_child import end_group
+from app.runtimes.child import Child, ChildOfOurs, engine_environment, kill_group
 from app.runtimes.failures import explain_failure
 from app.solver.plan import Parameters, Placement
 
@@ -93,12 +90,13 @@ def lines_of(
     """
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     late = threading.Event()
-    child: subprocess.Popen[str] | None = None
-    timer: threading.Timer | None = None
-    try:
-        with _held_signals():  # one that came between the start and the `try` would leave the child to itself
-            child = _start(argv, env or {})
+    with ExitStack() as stack:
+        try:
+            child = stack.enter_context(ChildOfOurs(argv, env=engine_environment(env)))
+        except OSError as error:
+            raise EngineFailedError(f"{argv[0]} cannot be started: {error.strerror or error}.") from error
         timer = threading.Timer(limit_s, _end_late, (child, late))
+        stack.callback(timer.cancel)
         timer.daemon = True
         timer.start()
         reader = threading.Thread(target=_drain, args=(child, tail, on_stderr), daemon=True)
@@ -108,11 +106,6 @@ def lines_of(
             yield line.rstrip("\n")
         code = child.wait()
         reader.join(timeout=5)
-    finally:
-        if timer is not None:
-            timer.cancel()
-        if child is not None:
-            end_group(child)
     if late.is_set():
         raise TimeLimitError(f"{Path(argv[0]).name} was ended after {limit_s:.0f} s.", hint="Give it more time.")
     if code:
@@ -120,57 +113,12 @@ def lines_of(
         raise EngineFailedError(f"{Path(argv[0]).name} failed. {reason}", hint=hint)
 
 
-def _start(argv: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[str]:
-    try:
-        return subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env=_environment(env),
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise EngineFailedError(f"{argv[0]} cannot be started: {error.strerror or error}.") from error
-
-
-@contextmanager
-def _held_signals() -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP wait until the block is done; elsewhere than in the main thread none arrive."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    handlers = {number: signal.getsignal(number) for number in numbers}
-    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
-    for number in ours:
-        signal.signal(number, lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in ours.items():
-            signal.signal(number, handler)
-        if came:
-            signal.raise_signal(signal.Signals(came[0]))
-
-
-def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LLAMA_ARG_")}
-    return kept | {"GGML_NO_BACKTRACE": "1"} | dict(extra)
-
-
-def _end_late(child: subprocess.Popen[str], late: threading.Event) -> None:
+def _end_late(child: Child, late: threading.Event) -> None:
     late.set()
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    kill_group(child)
 
 
-def _drain(child: subprocess.Popen[str], tail: deque[str], on_stderr: Callable[[str], None]) -> None:
+def _drain(child: Child, tail: deque[str], on_stderr: Callable[[str], None]) -> None:
     assert child.stderr is not None
     for line in child.stderr:
         tail.append(line.rstrip("\n"))

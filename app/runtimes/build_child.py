@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-KILL_AFTER_S = 10.0
-"""make and ninja remove half-written files when they are asked to end; a killed one leaves them to be linked."""
+from app.runtimes.child import Child, ChildOfOurs, end_group
 
 _STEPS = re.compile(r"^\[\s*(\d+)/(\d+)\]")
 """Ninja's progress."""
@@ -54,52 +49,26 @@ def run_step(
     log.write(f"$ {' '.join(argv)}\n")
     log.flush()
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    child = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    ended = threading.Event()
-    if cancelled is not None:
-        threading.Thread(target=_end_on, args=(cancelled, ended, child), daemon=True).start()
-    try:
-        assert child.stdout is not None
-        for line in child.stdout:
-            log.write(line)
-            tail.append(line.rstrip("\n"))
-            on_line(tail[-1])
-        return child.wait(), list(tail)
-    except BaseException:
-        end_group(child)
-        raise
-    finally:
-        ended.set()
-        log.flush()
+    with ChildOfOurs(argv, joined=True) as child:
+        ended = threading.Event()
+        if cancelled is not None:
+            threading.Thread(target=_end_on, args=(cancelled, ended, child), daemon=True).start()
+        try:
+            assert child.stdout is not None
+            for line in child.stdout:
+                log.write(line)
+                tail.append(line.rstrip("\n"))
+                on_line(tail[-1])
+            return child.wait(), list(tail)
+        finally:
+            ended.set()
+            log.flush()
 
 
-def _end_on(cancelled: threading.Event, ended: threading.Event, child: subprocess.Popen[str]) -> None:
+def _end_on(cancelled: threading.Event, ended: threading.Event, child: Child) -> None:
     while not ended.is_set():
         if cancelled.wait(0.2):
             end_group(child)
-            return
-
-
-def end_group(child: subprocess.Popen[str]) -> None:
-    """TERM to the whole group, KILL to what is left of it after `KILL_AFTER_S`. Returns when the group is gone."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + KILL_AFTER_S
-        try:
-            os.killpg(child.pid, number)
-            while time.monotonic() < deadline:
-                child.poll()
-                os.killpg(child.pid, 0)
-                time.sleep(0.02)
-        except ProcessLookupError:
-            child.wait()
             return
 
 

@@ -6,8 +6,6 @@ devices are asked each time, since their free memory is part of the answer.
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.runtimes import answers
+from app.runtimes.child import ChildOfOurs, engine_environment, kill_group
 from app.runtimes.llama_command import tool_argv
 from app.runtimes.llama_flags import parse_help
 
@@ -48,30 +47,16 @@ class Identity:
 
 def ask(argv: Sequence[str], limit_s: float) -> Answer:
     """Run a program that answers and ends. Never raises; nothing of it outlives the call."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LLAMA_ARG_")}
-    # With a debugger installed, an aborting ggml would attach it to itself first and take half a second for it.
-    environment["GGML_NO_BACKTRACE"] = "1"
     try:
-        child = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env=environment,
-            start_new_session=True,
-        )
+        with ChildOfOurs(argv, env=engine_environment(), grace_s=0) as child:
+            try:
+                stdout, stderr = child.communicate(timeout=limit_s)
+            except subprocess.TimeoutExpired:
+                kill_group(child)
+                stdout, stderr = child.communicate()
+                return Answer(stdout, stderr, None, f"It did not answer within {limit_s:g} s.")
     except OSError as error:
         return Answer("", "", None, f"It cannot be started: {error.strerror or error}.", "Check the file.")
-    try:
-        stdout, stderr = child.communicate(timeout=limit_s)
-    except BaseException as error:
-        _kill_group(child)
-        stdout, stderr = child.communicate()
-        if not isinstance(error, subprocess.TimeoutExpired):
-            raise
-        return Answer(stdout, stderr, None, f"It did not answer within {limit_s:g} s.")
     if child.returncode == 0:
         return Answer(stdout, stderr, 0)
     from app.runtimes.failures import explain_failure
@@ -132,10 +117,3 @@ def version_of(text: str) -> str:
     number = f"b{words[0]}" if words[0].isdigit() else words[0]
     commit = words[-1] if len(words) > 1 else ""
     return f"{number} ({commit})" if commit else number
-
-
-def _kill_group(child: subprocess.Popen[str]) -> None:
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        child.kill()

@@ -155,7 +155,7 @@ def test_a_signal_around_the_start_leaves_no_child(moment: str, monkeypatch: pyt
             os.kill(os.getpid(), signal.SIGINT)
         return child
 
-    monkeypatch.setattr("app.runtimes.bench.subprocess.Popen", popen)
+    monkeypatch.setattr("app.runtimes.child.subprocess.Popen", popen)
     code = "import time; time.sleep(60)"
     with pytest.raises(KeyboardInterrupt):
         list(lines_of((sys.executable, "-c", code), limit_s=20))
