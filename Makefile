@@ -14,7 +14,7 @@ help:
 	@echo 'make demo    install into .venv and run the whole program on a small model (no GPU, no download of models)'
 	@echo 'make test    build the engine tools once and run the test suite'
 	@echo 'make check   ruff, mypy --strict, import-linter'
-	@echo 'make bench   start-up times and module counts'
+	@echo 'make bench   start-up times, module counts, the time of a solve and of the board'
 
 demo: $(VENV)/.embedded
 	@$(MOETUNE) demo $(DEMO_ARGS)
@@ -31,6 +31,7 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.test
 	@$(BIN)/python tests/benchmarks/startup.py
+	@$(BIN)/python -m tests.benchmarks.solve
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
