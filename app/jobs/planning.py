@@ -12,7 +12,8 @@ from app.jobs.checking import known_machine
 from app.jobs.runtime_choice import runtimes_for, solve_for
 from app.runtimes.assumed import assumed_engine
 from app.runtimes.base import Command, Engine
-from app.runtimes.ktransformers_command import ktransformers_command, ktransformers_engine
+from app.runtimes.ktransformers.command import ktransformers_command, ktransformers_engine
+from app.runtimes.ktransformers.conversion import conversion_notes
 from app.runtimes.registry import bounded_by_engine, engine_at, find_engines, machine_with_remotes, runtimes
 from app.runtimes.speed_engine import speed_engine
 from app.solver.budget import with_prompt_cache, without_prompt_cache
@@ -128,8 +129,10 @@ def _for_ktransformers(
 ) -> PlannedRun:
     """A plan that is printed, not launched: its weights are not a file that could be given."""
     engine = ktransformers_engine()
-    plan = replace(plan, notes=(*plan.notes, *notes))
-    command = ktransformers_command(plan, engine, port=request.port or _free_port())
+    plan = replace(plan, notes=(*plan.notes, *conversion_notes(plan), *notes))
+    command = ktransformers_command(
+        plan, engine, port=request.port or _free_port(), machine=scene.machine, shape=scene.shape
+    )
     return PlannedRun(
         request, scene.machine, scene.shape, engine, plan, command, False, False, policy, scene.coefficients
     )

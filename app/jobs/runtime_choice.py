@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from app.errors import NoFitError
-from app.runtimes.ktransformers_command import is_installed
+from app.runtimes.ktransformers.command import is_installed
 from app.solver.alternatives import timed
 from app.solver.explain import placement_text
 from app.solver.kt_memory import converted

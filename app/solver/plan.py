@@ -86,6 +86,9 @@ class KtParameters:
     tensor_parallel: int = 1
     gpu_prefill_tokens: int = 0
     """`--kt-gpu-prefill-token-threshold`: prompts as long are computed layer by layer on the GPU; 0: never."""
+    deferred_experts: int = 0
+    """`--kt-max-deferred-experts-per-token`: experts of a token that the next layer need not wait for. It changes the
+    answers: kt-kernel's documents recommend 1 to 4 and warn of 5 and more; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)

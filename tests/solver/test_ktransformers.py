@@ -1,51 +1,21 @@
-"""KTransformers plans keep the runtime's hard limits, and its command has only options that it knows."""
+"""KTransformers plans keep the runtime's hard limits."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from app.errors import NoFitError
 from app.jobs.planning import find_model
-from app.runtimes.ktransformers_command import ktransformers_command, ktransformers_engine
 from app.solver.kt_memory import converted, gpu_memory, host_memory
 from app.solver.kt_methods import METHODS, misaligned, missing_isa, pool_counts
 from app.solver.ktransformers import solve_ktransformers
 from app.solver.model import ModelShape, Policy, Workload
 from app.solver.plan import KtParameters, Parameters, Plan
-from app.units import GIB, MIB
-from detectors.facts import Cpu, Device, Machine, MemoryPool, NumaNode
+from detectors.facts import Machine
+from tests.solver.kt_machines import XEON, ZEN4, server
 from tests.solver.machines import dense, gpt_oss_120b, scene
-
-KNOWN_OPTIONS = Path(__file__).parents[3] / "shared" / "data" / "sglang_kt_0.7.2_args.json"
-"""Every option of sglang-kt 0.7.2, taken from its source; not part of the project."""
-
-XEON = ("avx2", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16")
-ZEN4 = XEON[:5]
-
-
-def server(
-    *, isa: tuple[str, ...] = XEON, nodes: int = 2, ram_gib: int = 512, gpus: int = 1, vram_gib: int = 24
-) -> Machine:
-    """A server with so many NUMA nodes and equal cards."""
-    cpu = Cpu(
-        "Xeon", "GenuineIntel", "x86_64", nodes, 32 * nodes, 64 * nodes, isa,
-        numa_nodes=tuple(NumaNode(i, (i,), ram_gib * GIB // nodes) for i in range(nodes)),
-        decode_threads=32 * nodes,
-    )  # fmt: skip
-    cards = tuple(
-        Device(f"gpu:{i}", "dgpu", "RTX 4090", "NVIDIA", f"vram:{i}", arch="sm_89", bandwidth_gbps=1008.0)
-        for i in range(gpus)
-    )
-    pools = (
-        MemoryPool("ram", "RAM", ram_gib * GIB, ram_gib * GIB - 8 * GIB),
-        *(MemoryPool(f"vram:{i}", "VRAM", vram_gib * GIB, vram_gib * GIB - 400 * MIB) for i in range(gpus)),
-    )
-    host = Device("cpu", "cpu", "CPU", "Intel", "ram", bandwidth_gbps=280.0 * nodes, bandwidth_basis="driver")
-    return Machine("server", cpu=cpu, pools=pools, devices=(host, *cards))
 
 
 @pytest.fixture(scope="module")
@@ -167,44 +137,3 @@ def test_cards_of_others_do_not_do(qwen: ModelShape) -> None:
     old = replace(machine.devices[1], name="RTX 2080 Ti", arch="sm_75")
     with pytest.raises(NoFitError, match=r"older than Ampere \(compute capability 7.5\)"):
         plan(replace(machine, devices=(machine.devices[0], old)), qwen)
-
-
-def test_the_command_has_only_options_that_sglang_kt_knows(qwen: ModelShape, large: ModelShape) -> None:
-    if not KNOWN_OPTIONS.is_file():
-        pytest.skip(f"the list of sglang-kt's options is not at {KNOWN_OPTIONS}")
-    known = {
-        flag: argument for argument in json.loads(KNOWN_OPTIONS.read_text())["arguments"] for flag in argument["flags"]
-    }
-    for machine in (server(), server(isa=("avx2",)), server(gpus=2)):
-        for shape in (qwen, large):
-            try:
-                made = plan(machine, shape, context=16384)
-            except NoFitError:
-                continue
-            argv = ktransformers_command(made, ktransformers_engine(), port=8080).argv[3:]
-            for index, word in enumerate(argv):
-                if not word.startswith("--"):
-                    continue
-                assert word in known, word
-                value = argv[index + 1] if index + 1 < len(argv) else ""
-                takes = "action" not in known[word]
-                assert takes != value.startswith("--") or value == "", word
-                if takes and known[word].get("choices"):
-                    assert value in known[word]["choices"], word
-                if takes and known[word].get("type") in ("int", "float"):
-                    float(value)
-
-
-def test_the_command_says_what_the_plan_says(qwen: ModelShape) -> None:
-    made = plan(server(), qwen, context=16384)
-    kt = made.parameters.kt
-    assert kt is not None
-    command = ktransformers_command(made, ktransformers_engine(), port=8123)
-    words = " ".join(command.argv)
-    assert f"--kt-method {kt.method} " in words
-    assert f"--kt-cpuinfer {kt.cpu_threads} --kt-threadpool-count {kt.pools} " in words
-    assert f"--kt-num-gpu-experts {kt.resident_experts} " in words
-    assert "--context-length 16384 --max-total-tokens 16384" in words
-    assert command.url == "http://127.0.0.1:8123"
-    share = float(command.argv[command.argv.index("--mem-fraction-static") + 1])
-    assert 0.5 < share < 0.95
