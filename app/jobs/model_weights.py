@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs.scenarios import Scenario
-from app.models.places import downloads_dir, model_files, usual_places
+from app.models.places import Place, downloads_dir, find_files, model_places
 from app.units import bytes_text
 
 HUB = "https://huggingface.co"
@@ -37,7 +37,7 @@ def find_weights(scenario: Scenario, places: list[Path] | None = None) -> Found:
     names = {Path(file).name.lower() for file in (scenario.weights.files[0], *scenario.weights.also)}
     best = Found(None)
     alike: list[Path] = []
-    for path in model_files(places):
+    for _, path in find_files(Place("", folder) for folder in places):
         if not any(path.name.lower() == name or path.name.lower().endswith(f"_{name}") for name in names):
             alike.append(path)
             continue
@@ -52,10 +52,8 @@ def find_weights(scenario: Scenario, places: list[Path] | None = None) -> Found:
 
 
 def _places() -> list[Path]:
-    """Where models are looked for: the usual places, and where the environment says that other programs keep theirs."""
-    from app.jobs.library import model_places
-
-    return list(dict.fromkeys((*usual_places(), *(place.path for place in model_places()))))
+    """Where models are looked for."""
+    return [place.path for place in model_places()]
 
 
 def model_of(scenario: Scenario) -> str:

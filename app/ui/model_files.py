@@ -1,4 +1,4 @@
-"""Which model files lie in the usual places, so that nobody has to type a path at midnight."""
+"""Completing a model's path, so that nobody has to type it at midnight."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import os
 from textual.suggester import Suggester
 
 from app.models.catalog import model_names
-from app.models.places import find_models, usual_places
-
-__all__ = ["PathSuggester", "complete", "find_models", "usual_places"]
 
 
 class PathSuggester(Suggester):

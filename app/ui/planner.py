@@ -66,9 +66,9 @@ class Planner(Shell):
     @work(thread=True, group="models", exclusive=True, exit_on_error=False, description="Looking for models")
     def find_models(self) -> None:
         """Look for model files in the usual places."""
-        from app.ui.model_files import find_models
+        from app.models.places import first_models
 
-        found = find_models()
+        found = first_models()
         self.call_from_thread(setattr, self, "models", found)
 
     async def action_choose_model(self) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from app.errors import UsageError
-from app.jobs.library import MAX_DEPTH, Place, find_files, library, model_places
+from app.jobs.library import library
 from app.models.architectures import metadata_of, tensors_of
 from app.models.catalog import model_names
 from app.models.layout import lay_out
+from app.models.places import MAX_DEPTH, Place, find_files, first_models, model_places
 from app.solver.model import Workload
 from tests.models.files import tiny_spec, write_bytes, write_tiny
 
@@ -55,6 +56,13 @@ def test_programs_are_told_where_to_keep_models(user: Path, monkeypatch: pytest.
     monkeypatch.delenv("HF_HUB_CACHE")
     monkeypatch.setenv("HF_HOME", str(user / "three"))
     assert user / "three/hub" in [place.path for place in model_places()]
+
+
+def test_the_search_ends_with_as_many_as_are_asked_for(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(user)
+    files = [model_at(user / "models" / name) for name in ("a.gguf", "b.gguf", "c.gguf")]
+    assert first_models(2) == (user / "models/a.gguf", user / "models/b.gguf")
+    assert set(files) <= set(first_models())
 
 
 def test_a_split_model_is_one(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from textual.binding import Binding
 from app.runtimes.base import Command
 from app.telemetry.sample import EMPTY, DeviceSample, Timings
 from app.ui import live_text, machine_text, plan_text
-from app.ui.model_files import complete, find_models
+from app.ui.model_files import complete
 from app.ui.screens.help import keys_table
 from app.ui.widgets.bars import Part, bar, cells
 from tests.ui.values import DGPU, FINDINGS, GIB, IGPU, make_machine, make_planned, make_sample
@@ -189,15 +189,6 @@ def test_durations_are_short(seconds: float, text: str) -> None:
 
 
 # -- files and help --
-
-
-def test_models_are_found_once_and_only_by_their_first_part(tmp_path: Path) -> None:
-    names = ("a.gguf", "b-00001-of-00002.gguf", "b-00002-of-00002.gguf", "mmproj-a.gguf", "c.txt", "deep/er/d.gguf")
-    for name in names:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    found = find_models([tmp_path, tmp_path, tmp_path / "absent"])
-    assert [path.name for path in found] == ["a.gguf", "b-00001-of-00002.gguf", "d.gguf"]
 
 
 def test_a_path_is_completed_to_folders_and_models_only(tmp_path: Path) -> None:
