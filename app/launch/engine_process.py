@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.errors import EngineFailedError
 from app.launch.engine_log import LogTail, create_log
@@ -15,6 +16,9 @@ from app.launch.exit_reason import explain_exit, oom_kills
 from app.launch.ownership import Claim, EngineRecord, boot_id, owned_by_us
 from app.launch.process import end_group, group_is_alive, identify, is_alive
 from app.runtimes.base import Command
+
+if TYPE_CHECKING:
+    from app.runtimes.failures import Failure
 
 
 class EngineProcess:
@@ -57,8 +61,8 @@ class EngineProcess:
         for pause_s in self.end(grace_s):
             time.sleep(pause_s)
 
-    def explain_exit(self, lines: list[str]) -> tuple[str, str]:
-        """Reason and hint for its end, given the end of its log."""
+    def explain_exit(self, lines: list[str]) -> Failure:
+        """Why it ended, given the end of its log."""
         return explain_exit(lines, self.exit_code, self._oom_kills)
 
     def give_up(self) -> bool:

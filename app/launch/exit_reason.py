@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.runtimes.failures import Failure
 
 MEMORY_HINT = "Choose a shorter context, fewer sequences or a smaller model, or close what else uses memory."
 
@@ -18,8 +23,8 @@ def oom_kills() -> int | None:
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
 
 
-def explain_exit(lines: Sequence[str], exit_code: int | None, oom_kills_before: int | None) -> tuple[str, str]:
-    """Reason and hint for an engine that ended without being asked to.
+def explain_exit(lines: Sequence[str], exit_code: int | None, oom_kills_before: int | None) -> Failure:
+    """Why an engine ended without being asked to.
 
     Args:
         lines: the end of its log.
@@ -27,10 +32,22 @@ def explain_exit(lines: Sequence[str], exit_code: int | None, oom_kills_before: 
         oom_kills_before: what `oom_kills` said when it started.
     """
     if exit_code == -signal.SIGKILL:
-        now = oom_kills()
-        counted = now is not None and oom_kills_before is not None and now > oom_kills_before
-        return f"The engine was killed (SIGKILL), {'' if counted else 'probably '}out of memory.", MEMORY_HINT
-    from app.runtimes.load_log import explain_failure
+        return _killed(oom_kills_before, oom_kills())
+    from app.runtimes.load_log import classify
 
-    reason, hint = explain_failure(lines, exit_code)
-    return f"The engine ended unasked. {reason}" if exit_code is None else reason, hint
+    failure = classify(lines, exit_code)
+    return replace(failure, reason=f"The engine ended unasked. {failure.reason}") if exit_code is None else failure
+
+
+def _killed(before: int | None, now: int | None) -> Failure:
+    from app.runtimes.load_log import Failure
+
+    if now is None or before is None:
+        return Failure("oom-killer", "The engine was killed (SIGKILL), probably out of memory.", MEMORY_HINT)
+    if now > before:
+        return Failure("oom-killer", "The engine was killed by the kernel: out of memory.", MEMORY_HINT)
+    return Failure(
+        "killed",
+        "The engine was killed (SIGKILL) by another program: the kernel killed nothing for want of memory meanwhile.",
+        "systemd-oomd and earlyoom do so when memory runs short, and say so in the journal.",
+    )

@@ -56,6 +56,8 @@ class EngineStatus:
     url: str | None = None
     exit_code: int | None = None
     """As `Popen.returncode`: negative for a signal; `None` for an adopted engine."""
+    kind: str = ""
+    """What kind of failure ended it: one of `app.runtimes.failures.Kind`; empty where it was asked to end."""
     since: float = field(default_factory=time.monotonic)
     """Monotonic seconds."""
 
@@ -178,6 +180,7 @@ class Supervisor:
             ready = probe.done() and probe.result()
             probe.cancel()
             if ready and not ended.done() and not self._asked.is_set():
+                self._take_all()  # what it said of its load is there before anybody acts on it
                 self._report(EngineState.READY)
                 return
             await asyncio.wait({ended}, timeout=_HEALTH_POLL_S)
@@ -204,25 +207,36 @@ class Supervisor:
 
     def _conclude(self, process: EngineProcess, *, by_itself: bool) -> None:
         self._take(process.log.finish())
-        reason, hint = process.explain_exit(list(self.tail)) if by_itself else self._verdict
+        reason, hint = self._verdict
+        kind = ""
         if by_itself:
-            hint = f"{hint} Its log: {self.log_path}".strip()
+            failure = process.explain_exit(list(self.tail))
+            kind, reason = failure.kind, failure.reason
+            hint = f"{failure.hint} Its log: {self.log_path}".strip()
         if not process.give_up():
             reason = f"The engine (pid {process.record.pid}) does not end, even by SIGKILL."
             hint = "Its driver may hang: see the kernel's log (dmesg)."
         atexit.unregister(process.end_blocking)
-        self._report(EngineState.EXITED, reason or "The engine was stopped.", hint)
+        self._report(EngineState.EXITED, reason or "The engine was stopped.", hint, kind)
+
+    def say(self, line: str) -> None:
+        """Put a line of ours among the engine's, where whoever reads its log sees it."""
+        _tell(self._on_line, line)
+
+    def _take_all(self) -> None:
+        if self._process is not None:
+            self._take(self._process.log.read())
 
     def _take(self, lines: list[str]) -> None:
         self.tail.extend(lines)
         for line in lines:
             _tell(self._on_line, line)
 
-    def _report(self, state: EngineState, reason: str = "", hint: str = "") -> None:
+    def _report(self, state: EngineState, reason: str = "", hint: str = "", kind: str = "") -> None:
         process = self._process
         assert process is not None
         code = process.exit_code if state is EngineState.EXITED else None
-        self.status = EngineStatus(state, reason, hint, process.record.pid, process.record.url, code)
+        self.status = EngineStatus(state, reason, hint, process.record.pid, process.record.url, code, kind)
         _tell(self._on_state, self.status)
 
 

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable
 
 from app.runtimes.base import Engine, LoadReport
-from app.runtimes.failures import explain_failure
+from app.runtimes.failures import Failure, classify, explain_failure
 from app.units import MIB
 
-__all__ = ["by_device", "explain_failure", "parse"]
+__all__ = ["Failure", "by_device", "classify", "explain_failure", "parse"]
 
 _BUFFER = re.compile(r"[:\s](\S+)\s+(model|KV|RS|compute) buffer size\s*=\s*([0-9.]+)\s*MiB")
 _SPLITS = re.compile(r"graph\b.*\bsplits\s*=\s*(\d+)(?:[^,/]*/\s*(\d+))?")

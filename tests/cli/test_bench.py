@@ -202,9 +202,7 @@ def test_sequences_that_do_not_fit_into_memory_leave_what_was_measured_before_th
     assert done.returncode == ExitCode.ENGINE_FAILED, done.stderr
     report = json.loads(done.stdout)
     assert [(one["context"], one["batch"]) for one in report["points"]] == [(64, 1)]
-    # The tool's exit may lose the line that names the cache, never all before it.
-    told = ("There was not enough free memory left for the KV cache.", "The machine ran out of memory.")
-    assert report["failure"]["message"].endswith(told)
+    assert "The machine ran out of memory: " in report["failure"]["message"]
     assert "1 point is kept" in done.stderr
 
 

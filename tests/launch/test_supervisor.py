@@ -121,15 +121,16 @@ async def test_a_crash_after_ready_is_told() -> None:
     assert running_engine() is None
 
 
-async def test_a_kill_from_outside_is_put_down_to_memory() -> None:
+async def test_a_kill_from_outside_is_told_from_the_oom_killer() -> None:
     supervisor = Supervisor()
     await supervisor.start(fake(), label="victim")
     assert supervisor.status.pid is not None
     os.kill(supervisor.status.pid, signal.SIGKILL)
     status = await supervisor.exited()
     assert status.exit_code == -signal.SIGKILL
-    assert "probably out of memory" in status.reason
-    assert "context" in status.hint
+    assert "by another program" in status.reason
+    assert status.kind == "killed"
+    assert "oomd" in status.hint
 
 
 async def test_one_that_never_gets_ready_is_ended() -> None:

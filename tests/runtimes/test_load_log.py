@@ -82,7 +82,7 @@ def test_a_log_that_says_nothing_gives_nothing() -> None:
     [
         ("0.00.1 E ggml_backend_cuda_buffer_type_alloc_buffer: allocating 9.00 MiB on device 0: cudaMalloc failed: "
          "out of memory", "ran out of memory"),
-        ("E llama_model_load: error loading model: unable to allocate CUDA0 buffer", "free memory of CUDA0"),
+        ("E llama_model_load: error loading model: unable to allocate CUDA0 buffer", "device CUDA0 ran out of memory"),
         ("E llama_init_from_model: failed to initialize the context: failed to allocate compute pp buffers",
          "compute buffers"),
         ("failed to initialize the context: failed to allocate buffer for kv cache", "KV cache"),
