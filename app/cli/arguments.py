@@ -27,7 +27,7 @@ exit codes: 0 done, 1 failed, 2 usage, 3 model, 4 does not fit, 5 no engine, 6 e
   7 port in use, 8 build failed, 9 busy, 130 interrupted; check: 0 ready, 1 costs, 2 blocks"""
 
 _KV_TYPES = ("auto", "f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
-_FORMS = ("sh", "systemd", "llama-swap", "llama-preset", "compose")
+_FORMS = ("sh", "systemd", "llama-swap", "llama-preset", "compose", "kt-0.3-rules")
 _RUNTIMES = ("llama.cpp", "ktransformers", "any")
 
 
@@ -98,11 +98,11 @@ def _limit(text: str) -> tuple[str, int]:
 
 
 def _endpoints(text: str) -> tuple[str, ...]:
-    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    found = _names(text)
     for endpoint in found:
-        host, _, port = endpoint.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise argparse.ArgumentTypeError(f"{endpoint!r}: write RPC servers as host:port,host:port")
+        host, colon, port = endpoint.rpartition(":")
+        if colon and (not host or not port.isdigit() or not 0 < int(port) < 65536):
+            raise argparse.ArgumentTypeError(f"{endpoint!r}: write RPC servers as host:port, or by their known names")
     return found
 
 
@@ -154,6 +154,8 @@ def _parser() -> argparse.ArgumentParser:
     add_history(history)
     _add_json(history)
     _add_runtime(add("runtime", "List the engines, or build llama.cpp for this machine."))
+    _add_hosts(add("host", "Other hosts whose devices plans may use: add, list, remove."))
+    _add_rpc_serve(add("rpc-serve", "Lend this machine's devices to a moetune on another host.", "rpc_serve"))
     demo = add("demo", "Run everything once on a small model made here: no GPU, no download.")
     demo.add_argument("--plain", action="store_true", help="print instead of opening the UI")
     demo.add_argument("--seconds", type=_typed(_positive), default=12, help="how long to generate (default 12)")
@@ -218,8 +220,9 @@ def _add_planning(parser: argparse.ArgumentParser, *, optional: bool = False) ->
                         help="what is to run it (default: llama.cpp, and KTransformers where it is there)")  # fmt: skip
     choice.add_argument("--threads", type=_typed(_positive), metavar="N", help="CPU threads (default: physical cores)")
     choice.add_argument("--engine", metavar="PATH", help="the llama-server to use, or `embedded`")
-    choice.add_argument("--rpc", type=_endpoints, default=(), metavar="HOST:PORT,...",
-                        help="RPC servers whose devices count as devices")  # fmt: skip
+    choice.add_argument("--rpc", type=_endpoints, default=(), metavar="HOST,...",
+                        help="RPC servers whose devices count as devices: host:port, or names of `moetune host list`;"
+                        " `none`: not even those that are always used")  # fmt: skip
     parser.add_argument("--port", type=_typed(_port), default=8080, help="port of the engine (default 8080; 0: any)")
 
 
@@ -287,8 +290,8 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
     effort.add_argument("--show", action="store_true", help="measure nothing: show what is known of this machine")
     effort.add_argument("--forget", action="store_true", help="delete what was measured of this machine")
     parser.add_argument("--devices", type=_names, default=(), metavar="A,B", help="only these, by the engine's names")
-    parser.add_argument("--rpc", type=_endpoints, default=(), metavar="HOST:PORT,...",
-                        help="RPC servers whose devices to measure, too")  # fmt: skip
+    parser.add_argument("--rpc", type=_endpoints, default=(), metavar="HOST,...",
+                        help="RPC servers whose devices to measure, too: host:port, or known names")  # fmt: skip
     parser.add_argument("--engine", metavar="PATH", help="the llama-server whose tools to use, or `embedded`")
     parser.add_argument("--seconds", type=_typed(_positive), metavar="N",
                         help="stop beginning measurements after N seconds (default 120; 900 with --full)")  # fmt: skip
@@ -299,9 +302,7 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
 def _add_runtime(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="every engine found: version, backends, devices")
-    listing.add_argument(
-        "--rpc", type=_endpoints, default=(), metavar="HOST:PORT,...", help="ask these RPC servers too"
-    )
+    listing.add_argument("--rpc", type=_endpoints, default=(), metavar="HOST,...", help="ask these RPC servers too")
     _add_json(listing)
     build = actions.add_parser("build", help="build llama.cpp's server and tools for this machine, once")
     build.add_argument("--backend", choices=("auto", "cpu", "cuda", "hip", "vulkan"), default="auto",
@@ -314,3 +315,31 @@ def _add_runtime(parser: argparse.ArgumentParser) -> None:
     remove = actions.add_parser("remove", help="remove an engine that was built here; without NAME, list them")
     remove.add_argument("name", nargs="?", metavar="NAME", help="which one")
     _add_json(remove)
+
+
+def _add_hosts(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add = actions.add_parser("add", help="make one known: its server is asked, and the way to it measured")
+    add.add_argument("where", metavar="HOST[:PORT]", help="name or IPv4 address (default port 50052)")
+    add.add_argument("--name", metavar="NAME", help="what to call it (default: HOST)")
+    add.add_argument("--always", action="store_true", help="use it in every plan, where it answers")
+    _add_json(add)
+    listing = actions.add_parser("list", help="those known, what they lend, and how far away they are")
+    listing.add_argument("--no-ask", action="store_true", help="what is known of them, without asking them")
+    _add_json(listing)
+    remove = actions.add_parser("remove", help="forget one")
+    remove.add_argument("name", metavar="NAME", help="its name, or host:port")
+
+
+def _add_rpc_serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--listen", metavar="ADDRESS[:PORT]", default="127.0.0.1",
+                        help="IPv4 address of this machine that others reach it at (default 127.0.0.1:50052)"
+                        )  # fmt: skip
+    parser.add_argument("--every-address", action="store_true",
+                        help="listen on all addresses, whoever can reach them; --listen then gives the port alone"
+                        )  # fmt: skip
+    parser.add_argument("--device", type=_names, default=(), metavar="A,B",
+                        help="lend only these, by the engine's names")  # fmt: skip
+    parser.add_argument("--threads", type=_typed(_positive), metavar="N",
+                        help="CPU threads that work for others (default: physical cores)")  # fmt: skip
+    parser.add_argument("--engine", metavar="PATH", help="the llama-server whose ggml-rpc-server to use")

@@ -34,6 +34,8 @@ class Launch:
     port: int
     switches: frozenset[str]
     """Options of the engine that take no value."""
+    planned: PlannedRun | None = None
+    """What it was made of, for a form that is more than a command."""
 
     def options(self) -> Iterator[tuple[str, str | None]]:
         """Every option with its value, `None` for a switch; the program and its words come before them."""
@@ -85,4 +87,5 @@ def launch_of(planned: PlannedRun, *, name: str, model_path: str | None = None) 
         unset=planned.command.unset,
         port=urlsplit(planned.command.url).port or 8080,
         switches=planned.engine.switches,
+        planned=planned,
     )
