@@ -17,7 +17,7 @@ from app.units import bytes_text, count_text, rate_text
 if TYPE_CHECKING:
     from app.jobs.planning import PlannedRun
     from app.runtimes.base import Command
-    from app.solver.plan import DeviceMemory, Plan
+    from app.solver.plan import DeviceMemory, Plan, Prediction
     from detectors.facts import Machine
 
 MAX_LABEL_CELLS = 24
@@ -57,11 +57,16 @@ def headline(planned: PlannedRun) -> Content:
 
 
 def speed_lines(planned: PlannedRun, width: int) -> list[Content]:
-    """The predicted speed, then what one token's time is made of."""
-    decode = planned.plan.decode
-    text = f" t/s decode  ({rate_text(decode.low)} to {rate_text(decode.high)}, {BASES[decode.basis]})"
-    lines = [
-        Content.assemble((rate_text(decode.tokens_per_s), "bold $success"), (text, "bold")),
+    """The predicted speeds, then what one token's time is made of."""
+    decode, prefill, turn_s = planned.plan.decode, planned.plan.prefill, planned.plan.turn_s
+    lines = [_speed_line(decode, "decode")]
+    if prefill is not None:
+        lines.append(_speed_line(prefill, "prefill"))
+    work = planned.plan.workload
+    if turn_s is not None:
+        asked = f"{count_text(work.prompt_tokens)} tokens in, {count_text(work.output_tokens)} out"
+        lines.append(Content.styled(f"a turn of {asked}: {turn_s:.3g} s", "$muted"))
+    lines += [
         Content.styled(f"at {count_text(decode.at_context)} tokens, one takes {decode.ms_per_token:.3g} ms:", "$muted"),
     ]
     column = _column(term.name for term in decode.terms)
@@ -74,6 +79,11 @@ def speed_lines(planned: PlannedRun, width: int) -> list[Content]:
                 Content.styled("  " + part, "$muted") for part in textwrap.wrap(f"{term.why} ({term.basis})", width - 2)
             ]
     return lines
+
+
+def _speed_line(speed: Prediction, what: str) -> Content:
+    text = f" t/s {what}  ({rate_text(speed.low)} to {rate_text(speed.high)}, {BASES[speed.basis]})"
+    return Content.assemble((rate_text(speed.tokens_per_s), "bold $success"), (text, "bold"))
 
 
 def layer_cells(plan: Plan, device_id: str, width: int) -> str:

@@ -96,6 +96,8 @@ async def test_the_plan_answers_where_how_fast_and_what_next(backend: FakeBacken
             "to spare",
             "Predicted speed",
             "13.1 ms",
+            "612 t/s prefill",
+            "13.1 s",
             "36.0 t/s",
             "does not see the NPU",
             "-ngl all",

@@ -103,6 +103,8 @@ def make_planned(machine: Machine | None = None, *, request: PlanRequest | None 
             Alternative("all on Radeon Pro W7900", None, "does not fit Radeon Pro W7900: 21.3 GiB too little"),
         ),
         notes=("The engine does not see the NPU.",),
+        prefill=Prediction(612.0, 420.0, 800.0, "estimated", 1024, (), 512),
+        turn_s=13.1,
     )  # fmt: skip
     argv = (
         "/usr/bin/llama-server", "-m", request.model, "-dev", "ROCm0,ROCm1", "-ts", "1,0", "-ngl", "all", "-fit", "off",
