@@ -56,7 +56,7 @@ def rpc_pair(tools: Path) -> Iterator[tuple[str, str]]:
         )
         endpoints.append(port)
     for port in endpoints:
-        _await_listening(port)
+        await_listening(port)
     yield f"127.0.0.1:{endpoints[0]}", f"127.0.0.1:{endpoints[1]}"
     for server in servers:
         assert server.poll() is None, "an RPC server died during the test"
@@ -64,7 +64,7 @@ def rpc_pair(tools: Path) -> Iterator[tuple[str, str]]:
         server.wait()
 
 
-def _await_listening(port: int) -> None:
+def await_listening(port: int) -> None:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 
 from app.cli.output import narrate, print_json
 from app.cli.plan import command_text, request_from
 from app.cli.signals import run_until_signal
 from app.errors import BusyError, EngineFailedError, ExitCode, UsageError
+from app.jobs.load_report import check_load
 from app.jobs.planning import PlannedRun, make_plan
 from app.jobs.running import RunReport, ask, launch, remember
 from app.launch.ownership import EngineRecord, orphan, stop_orphan
@@ -96,7 +98,12 @@ async def _run(planned: PlannedRun, arguments: argparse.Namespace) -> int:
     narrate(command_text(planned.command))
     supervisor = _supervisor(arguments.ready_timeout)
     try:
-        await launch(planned, supervisor)
+        planned = await launch(planned, supervisor, narrate)
+        plan = planned.plan
+        loaded = tuple(supervisor.tail)
+        load = check_load(planned, loaded)
+        for line in load.told:
+            narrate(f"  {line}")
         if not arguments.prompt:
             return await _stay(supervisor, planned)
         report = await _answer(planned, arguments, supervisor)
@@ -104,10 +111,11 @@ async def _run(planned: PlannedRun, arguments: argparse.Namespace) -> int:
         await supervisor.stop()
     remember(report)
     if arguments.json:
-        from app.runtimes.load_log import parse
+        from app.runtimes.load_log import breakdown, parse
 
+        check = replace(load, breakdown=breakdown(supervisor.tail))
         print_json({"run": report, "decode_tps": report.decode_tps, "prefill_tps": report.prefill_tps,
-                    "load": parse(supervisor.tail)})  # fmt: skip
+                    "load": parse(loaded), "load_check": check})  # fmt: skip
     narrate(
         f"measured {rate_text(report.decode_tps)} t/s decode, {rate_text(report.prefill_tps)} t/s prefill;"
         f" predicted {speed_text(plan.decode)}"

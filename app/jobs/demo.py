@@ -88,7 +88,7 @@ async def drive(
 
     sampler = Sampler(planned.machine, on_sample=take)
     try:
-        await launch(planned, supervisor)
+        planned = await launch(planned, supervisor)
         sampler.watch(supervisor.status.url, supervisor.status.pid)
         sampler.start()
         contention = Contention(supervisor.status.pid)

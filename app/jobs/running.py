@@ -43,22 +43,48 @@ class RunReport:
         return 1000 * tokens / spent if spent > 0 and tokens else None
 
 
-async def launch(planned: PlannedRun, supervisor: Supervisor) -> None:
-    """Start the engine for that plan and return when it answers.
+async def launch(planned: PlannedRun, supervisor: Supervisor, say: Callable[[str], None] | None = None) -> PlannedRun:
+    """Start the engine for that plan and return when it answers: the plan that runs in the end.
+
+    An engine that dies of memory while it loads is planned again with less and started again: `app.jobs.ladder`.
+
+    Args:
+        planned: what to run.
+        supervisor: starts it.
+        say: tells a person each step; `None`: among the engine's own lines.
 
     Raises:
         UsageError: the plan is for another machine, or the model is not downloaded.
         PortInUseError, BusyError, EngineFailedError: nothing is left running.
     """
-    if not planned.launchable:
-        request = planned.request
-        if request.capture is not None:
-            raise UsageError(f"This plan is for the machine captured in {request.capture}.", hint="Run it there.")
-        if planned.plan.runtime == KTRANSFORMERS:
-            raise UsageError(
-                "moetune prints the command of KTransformers and does not run it.", hint="`moetune plan` prints it."
-            )
-        raise UsageError(f"{request.model} is not downloaded.", hint="Give the path of its GGUF file.")
+    from app.jobs.ladder import launch_down
+
+    refuse_what_cannot_run(planned)
+    return await launch_down(
+        planned, lambda one: start(one, supervisor), lambda: tuple(supervisor.tail), say or supervisor.say
+    )
+
+
+def refuse_what_cannot_run(planned: PlannedRun) -> None:
+    """Make sure that the plan is one for here and now.
+
+    Raises:
+        UsageError: it is for another machine, for an engine that is only described, or its model is not downloaded.
+    """
+    if planned.launchable:
+        return
+    request = planned.request
+    if request.capture is not None:
+        raise UsageError(f"This plan is for the machine captured in {request.capture}.", hint="Run it there.")
+    if planned.plan.runtime == KTRANSFORMERS:
+        raise UsageError(
+            "moetune prints the command of KTransformers and does not run it.", hint="`moetune plan` prints it."
+        )
+    raise UsageError(f"{request.model} is not downloaded.", hint="Give the path of its GGUF file.")
+
+
+async def start(planned: PlannedRun, supervisor: Supervisor) -> None:
+    """Start exactly that plan's engine; as `launch`, without another try."""
     decode = planned.plan.decode
     facts: dict[str, object] = {
         "model": planned.plan.model_name,

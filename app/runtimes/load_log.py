@@ -8,15 +8,60 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from app.runtimes.base import Engine, LoadReport
 from app.runtimes.failures import Failure, classify, explain_failure
 from app.units import MIB
 
-__all__ = ["Failure", "by_device", "classify", "explain_failure", "parse"]
+__all__ = ["BreakdownRow", "Failure", "breakdown", "by_device", "classify", "explain_failure", "parse"]
 
 _BUFFER = re.compile(r"[:\s](\S+)\s+(model|KV|RS|compute) buffer size\s*=\s*([0-9.]+)\s*MiB")
+_BREAKDOWN = re.compile(
+    r"\|\s+- (?P<name>\S+)(?: \((?P<description>.*)\))?\s+\|"
+    r"\s*(?:(?P<total>\d+) =\s+(?P<free>\d+) \+ \(\s*)?(?P<self>\d+) =\s+(?P<model>\d+) \+\s+(?P<context>\d+)"
+    r" \+\s+(?P<compute>\d+)\)?(?:\s+\+\s+(?P<unaccounted>-?\d+))?\s+\|"
+)
+"""A row of the breakdown that llama.cpp prints when it ends: a device with its total, or a buffer type without."""
 _SPLITS = re.compile(r"graph\b.*\bsplits\s*=\s*(\d+)(?:[^,/]*/\s*(\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class BreakdownRow:
+    """One row of the engine's account of its memory at its exit, in bytes."""
+
+    name: str
+    """A device's name, or a buffer type that is none's: `Host`, `CPU_REPACK`."""
+    model_bytes: int
+    context_bytes: int
+    compute_bytes: int
+    total_bytes: int | None = None
+    free_bytes: int | None = None
+    unaccounted_bytes: int | None = None
+    """What is used and neither free nor the engine's own: other programs, the driver, fragments."""
+
+
+def breakdown(lines: Iterable[str]) -> tuple[BreakdownRow, ...]:
+    """The last breakdown in a log; empty where there is none (it needs `-lv 4`)."""
+    rows: list[BreakdownRow] = []
+    for line in lines:
+        if "memory breakdown [MiB]" in line:
+            rows.clear()
+        elif "memory_breakdown_print" in line and (match := _BREAKDOWN.search(line)):
+            size = {name: None if text is None else int(text) * MIB for name, text in match.groupdict().items()
+                    if name not in ("name", "description")}  # fmt: skip
+            rows.append(
+                BreakdownRow(
+                    match["name"],
+                    size["model"] or 0,
+                    size["context"] or 0,
+                    size["compute"] or 0,
+                    size["total"],
+                    size["free"],
+                    size["unaccounted"],
+                )
+            )
+    return tuple(rows)
 
 
 def parse(lines: Iterable[str]) -> LoadReport:

@@ -106,15 +106,15 @@ class Backend:
 
         return Supervisor(on_state=on_state, on_line=on_line)
 
-    async def launch(self, planned: PlannedRun, supervisor: Supervisor) -> None:
-        """Start the engine of a plan; returns when it is ready.
+    async def launch(self, planned: PlannedRun, supervisor: Supervisor) -> PlannedRun:
+        """Start the engine of a plan; returns when it is ready: the plan that runs, smaller where memory was short.
 
         Raises:
             MoetuneError: it did not start; nothing is left running.
         """
         from app.jobs.running import launch
 
-        await launch(planned, supervisor)
+        return await launch(planned, supervisor)
 
     def sampler(self, machine: Machine | None, on_sample: Callable[[Sample], None]) -> Sampler:
         """A sampler that is not started yet. `on_sample` is called from its thread."""

@@ -91,7 +91,10 @@ class EngineSession:
         self.planned = planned
         self.machine = planned.machine
         self.label = planned.plan.model_name
-        self._begin(self._supervise(lambda supervisor: self.backend.launch(planned, supervisor)))
+        self._begin(self._supervise(lambda supervisor: self._launch(planned, supervisor)))
+
+    async def _launch(self, planned: PlannedRun, supervisor: Supervisor) -> None:
+        self.planned = await self.backend.launch(planned, supervisor)
 
     def adopt(self, record: EngineRecord) -> None:
         """Begin to take over an engine that lost its moetune."""

@@ -129,10 +129,11 @@ class FakeBackend(Backend):
         self.engine = FakeSupervisor(on_state, on_line)
         return cast("Supervisor", self.engine)
 
-    async def launch(self, planned: PlannedRun, supervisor: Supervisor) -> None:
+    async def launch(self, planned: PlannedRun, supervisor: Supervisor) -> PlannedRun:
         if self.launch_error is not None:
             raise self.launch_error
         await cast("FakeSupervisor", supervisor).start()
+        return planned
 
     def sampler(self, machine: Machine | None, on_sample: Callable[[Sample], None]) -> Sampler:
         self.probe = FakeSampler()

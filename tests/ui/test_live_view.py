@@ -54,9 +54,10 @@ async def test_enter_on_the_plan_starts_the_engine(planned: PlannedRun, backend:
 
 async def test_while_it_starts_the_log_and_the_time_are_shown(planned: PlannedRun, backend: FakeBackend) -> None:
     class SlowStart(FakeBackend):
-        async def launch(self, planned: PlannedRun, supervisor: object) -> None:
+        async def launch(self, planned: PlannedRun, supervisor: object) -> PlannedRun:
             engine_of(self).may_be_ready.clear()
             await engine_of(self).start()
+            return planned
 
     backend = SlowStart()
     app = MoetuneApp(planned=planned, launch_now=True, backend=backend)
