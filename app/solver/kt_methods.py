@@ -87,6 +87,23 @@ def missing_isa(method: Method, cpu: Cpu | None) -> tuple[str, ...]:
     return () if () in lacking else min(lacking, key=len)
 
 
+_AVX512_VNNI = (*_AVX512, "avx512_vnni")
+_VARIANTS = (
+    ("amx", ("amx_tile", "amx_int8", "amx_bf16", *_AVX512_VNNI, "avx512_bf16")),
+    ("avx512_bf16", (*_AVX512_VNNI, "avx512_bf16")),
+    ("avx512_vnni", _AVX512_VNNI),
+    ("avx512_base", _AVX512),
+)
+"""Builds in kt-kernel's wheel with the flags that it wants of each (`_cpu_detect.py`), the best first; AVX512-VBMI,
+which those of the first two have as well, is left out: every processor with BF16 has it."""
+
+
+def cpu_variant(cpu: Cpu) -> str:
+    """The build that kt-kernel takes by the processor's flags, whether or not programs are granted AMX."""
+    known = set(cpu.isa)
+    return next((name for name, flags in _VARIANTS if known >= set(flags)), "avx2")
+
+
 def uses_amx(cpu: Cpu | None) -> bool:
     """Whether the processor has AMX and may use it."""
     if cpu is None or not {"amx_tile", "amx_int8"} <= set(cpu.isa):

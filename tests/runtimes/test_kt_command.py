@@ -23,7 +23,7 @@ from app.runtimes.ktransformers.environment import UNSET, settings
 from app.solver.ktransformers import solve_ktransformers
 from app.solver.model import ModelShape, Policy, Workload
 from app.solver.plan import KtParameters, Plan
-from detectors.facts import Machine
+from detectors.facts import Amx, Machine
 from tests.solver.kt_machines import ZEN4, server
 from tests.solver.machines import scene
 
@@ -186,6 +186,21 @@ def test_variables_are_set_where_they_hold(method: str, arch: str, names: set[st
     found = settings(KtParameters(method, 32, 1, 8, 4096), machine)
     assert {setting.name for setting in found} == names
     assert all(setting.why for setting in found)
+
+
+def test_a_processor_whose_amx_is_refused_is_told_to_take_the_other_build(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = server()
+    assert machine.cpu is not None
+    refused = replace(machine, cpu=replace(machine.cpu, amx=Amx(("amx_tile", "amx_int8"), True, False, "EPERM")))
+    monkeypatch.setenv("KT_KERNEL_CPU_VARIANT", "amx")
+    command = ktransformers_command(plan, ktransformers_engine(), port=8080, machine=refused)
+    assert command.env["KT_KERNEL_CPU_VARIANT"] == "avx512_bf16"
+    assert "KT_KERNEL_CPU_VARIANT" not in command.unset
+    granted = replace(machine, cpu=replace(machine.cpu, amx=Amx(("amx_tile", "amx_int8"), True, True)))
+    command = ktransformers_command(plan, ktransformers_engine(), port=8080, machine=granted)
+    assert "KT_KERNEL_CPU_VARIANT" not in command.env
 
 
 def test_variables_that_choose_other_kernels_are_taken_out(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

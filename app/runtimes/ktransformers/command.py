@@ -97,7 +97,7 @@ def ktransformers_command(
         "--enable-metrics",
     )
     env = {setting.name: setting.value for setting in settings(kt, machine)}
-    unset = tuple(name for name in UNSET if name in os.environ)
+    unset = tuple(name for name in UNSET if name in os.environ and name not in env)
     return Command(argv=argv, env=env, unset=unset, url=f"http://{host}:{port}")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.solver.kt_methods import cuda_capability
+from app.solver.kt_methods import cpu_variant, cuda_capability, uses_amx
 from app.solver.plan import KtParameters
 from detectors.facts import Machine
 
@@ -55,7 +55,16 @@ def settings(kt: KtParameters, machine: Machine | None) -> tuple[Setting, ...]:
                 "DeepGEMM does not know these cards; kt-kernel's tutorials for FP8 turn it off",
             )
         )
-    if kt.method == "NVFP4" and machine is not None and machine.cpu is not None and "avx512f" in machine.cpu.isa:
+    cpu = machine.cpu if machine is not None else None
+    if cpu is not None and cpu_variant(cpu) == "amx" and not uses_amx(cpu):
+        found.append(
+            Setting(
+                "KT_KERNEL_CPU_VARIANT",
+                "avx512_bf16",
+                "the processor shows AMX and its use is refused here, which kt-kernel does not ask: it would crash",
+            )
+        )
+    if kt.method == "NVFP4" and cpu is not None and "avx512f" in cpu.isa:
         found.append(
             Setting("KT_MXFP4_BACKEND", "avx2", "NVFP4 has a kernel for AVX2 alone, which AVX-512 hosts pass over")
         )
