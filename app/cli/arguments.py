@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from app.cli.bench_arguments import add_bench, add_history
+from app.cli.host_arguments import add_host
 from app.units import parse_bytes, parse_count
 
 _ABOUT = """\
@@ -154,8 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     add_history(history)
     _add_json(history)
     _add_runtime(add("runtime", "List the engines, or build llama.cpp for this machine."))
-    _add_hosts(add("host", "Other hosts whose devices plans may use: add, list, remove."))
-    _add_rpc_serve(add("rpc-serve", "Lend this machine's devices to a moetune on another host.", "rpc_serve"))
+    add_host(add("host", "Other hosts whose devices plans may use: add, list, remove."))
     demo = add("demo", "Run everything once on a small model made here: no GPU, no download.")
     demo.add_argument("--plain", action="store_true", help="print instead of opening the UI")
     demo.add_argument("--seconds", type=_typed(_positive), default=12, help="how long to generate (default 12)")
@@ -315,31 +315,3 @@ def _add_runtime(parser: argparse.ArgumentParser) -> None:
     remove = actions.add_parser("remove", help="remove an engine that was built here; without NAME, list them")
     remove.add_argument("name", nargs="?", metavar="NAME", help="which one")
     _add_json(remove)
-
-
-def _add_hosts(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = actions.add_parser("add", help="make one known: its server is asked, and the way to it measured")
-    add.add_argument("where", metavar="HOST[:PORT]", help="name or IPv4 address (default port 50052)")
-    add.add_argument("--name", metavar="NAME", help="what to call it (default: HOST)")
-    add.add_argument("--always", action="store_true", help="use it in every plan, where it answers")
-    _add_json(add)
-    listing = actions.add_parser("list", help="those known, what they lend, and how far away they are")
-    listing.add_argument("--no-ask", action="store_true", help="what is known of them, without asking them")
-    _add_json(listing)
-    remove = actions.add_parser("remove", help="forget one")
-    remove.add_argument("name", metavar="NAME", help="its name, or host:port")
-
-
-def _add_rpc_serve(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--listen", metavar="ADDRESS[:PORT]", default="127.0.0.1",
-                        help="IPv4 address of this machine that others reach it at (default 127.0.0.1:50052)"
-                        )  # fmt: skip
-    parser.add_argument("--every-address", action="store_true",
-                        help="listen on all addresses, whoever can reach them; --listen then gives the port alone"
-                        )  # fmt: skip
-    parser.add_argument("--device", type=_names, default=(), metavar="A,B",
-                        help="lend only these, by the engine's names")  # fmt: skip
-    parser.add_argument("--threads", type=_typed(_positive), metavar="N",
-                        help="CPU threads that work for others (default: physical cores)")  # fmt: skip
-    parser.add_argument("--engine", metavar="PATH", help="the llama-server whose ggml-rpc-server to use")

@@ -11,6 +11,7 @@ from app.cli.slicing import Progress
 from app.errors import ExitCode
 from app.jobs.calibrating import forget
 from app.jobs.checking import known_machine
+from app.jobs.hosts import with_network
 from app.jobs.measuring import CalibrationReport, MeasuringRequest, calibrate, find_engine, report
 from app.runtimes.registry import machine_with_remotes
 from app.tuner.measurement import Measurement
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.show:
         machine = known_machine()
         engine = find_engine(request, machine)
-        _print(report(machine_with_remotes(machine, engine), engine), as_json=arguments.json)
+        _print(report(with_network(machine_with_remotes(machine, engine)), engine), as_json=arguments.json)
         return ExitCode.OK
     teller = _Teller()
     end_on_signals()

@@ -11,6 +11,7 @@ import time
 from app.cli.output import narrate, print_json, print_rows, print_wrapped
 from app.errors import ExitCode, UsageError
 from app.jobs.checking import known_machine
+from app.jobs.hosts import hosts_in_use
 from app.runtimes.base import Engine
 from app.runtimes.build import BuildPlan, BuildProgress, build, installed_builds, plan_build, remove
 from app.runtimes.llama_server import Survey
@@ -42,7 +43,7 @@ def _remove(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    survey = survey_engines(arguments.rpc, known_machine())
+    survey = survey_engines(hosts_in_use(arguments.rpc).endpoints, known_machine())
     if arguments.json:
         print_json(survey)
     else:

@@ -13,6 +13,7 @@ from app.errors import BusyError, UsageError
 from app.hardware.coefficients import shipped_coefficients
 from app.jobs.calibrating import fit, known_trials
 from app.jobs.checking import READ_BANDWIDTH, MeasuredBandwidth, known_machine, machine_key, measure
+from app.jobs.hosts import hosts_in_use, measure_ways, with_network
 from app.jobs.planning import PlanRequest, choose_engine, find_model
 from app.models.catalog import find_spec, is_described
 from app.models.finding import is_loadable
@@ -29,7 +30,6 @@ from app.tuner import measurement as measurement_form
 from app.tuner.conditions import Conditions, conditions_of
 from app.tuner.evidence import Held
 from app.tuner.kt_trials import time_kernels
-from app.tuner.links import round_trip_us
 from app.tuner.measurement import NOISY, Measurement
 from app.tuner.programme import FOUR_BIT, FULL, OTHER, QUICK, Programme
 from app.tuner.session import Event, Skipped
@@ -41,8 +41,6 @@ REPORT_VERSION = 1
 BUSY_SHARE = 0.15
 """Of the cores kept busy by others, from which a measurement says more about them than about the machine."""
 BUSY_WATCH_S = 0.6
-ROUND_TRIP = "link.round_trip:"
-"""Name of a stored measurement in microseconds, with the RPC server's `host:port` behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +107,11 @@ def calibrate(
     # A stored bandwidth is not replaced by what others left of it.
     known = store.latest_measurement(machine_key(machine), READ_BANDWIDTH)
     ram = None if busy and known is not None else measure(machine)
-    machine = with_ram_bandwidth(machine_with_remotes(known_machine(), engine))  # with what was just measured
+    endpoints = [endpoint for device in engine.devices if (endpoint := endpoint_of(device)) is not None]
+    round_trips = measure_ways(machine, endpoints)
+    # with what was just measured
+    machine = with_ram_bandwidth(with_network(machine_with_remotes(known_machine(), engine)))
     programme = _programme(request, machine, engine, devices, subject)
-    round_trips = _round_trips(machine, engine)
     limit_s = request.limit_s or programme.effort.limit_s
     calibration = calibration_store.begin_calibration(
         machine_key(machine), conditions_form.to_json(conditions_of(machine, engine))
@@ -186,12 +186,13 @@ def find_engine(request: MeasuringRequest, machine: Machine) -> Engine:
     Raises:
         NoEngineError: there is none.
     """
-    asked = PlanRequest(model="", rpc=request.rpc, engine=request.engine)
-    engines = find_engines(request.rpc, machine)
+    rpc = hosts_in_use(request.rpc).endpoints
+    asked = PlanRequest(model="", rpc=rpc, engine=request.engine)
+    engines = find_engines(rpc, machine)
     first = choose_engine(engines, asked, machine)
     if request.engine is not None or can_be_timed(first):
         return first
-    return next((one for one in engines if can_be_timed(one) and not (request.rpc and "--rpc" not in one.flags)), first)
+    return next((one for one in engines if can_be_timed(one) and not (rpc and "--rpc" not in one.flags)), first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,19 +254,6 @@ def _devices(request: MeasuringRequest, engine: Engine) -> tuple[str, ...]:
             )
         chosen.append(found)
     return tuple(dict.fromkeys(chosen))
-
-
-def _round_trips(machine: Machine, engine: Engine) -> dict[str, float | None]:
-    """How far away each RPC server is, kept as a measurement."""
-    found: dict[str, float | None] = {}
-    for device in engine.devices:
-        endpoint = endpoint_of(device)
-        if endpoint is None or endpoint in found:
-            continue
-        found[endpoint] = took = round_trip_us(endpoint)
-        if took is not None:
-            store.save_measurement(machine_key(machine), ROUND_TRIP + endpoint, took, "us", "TCP handshake, least of 7")
-    return found
 
 
 def _kernels(request: MeasuringRequest, programme: Programme) -> Iterator[Event]:

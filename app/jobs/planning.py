@@ -9,6 +9,7 @@ from app.errors import NoEngineError, UsageError
 from app.hardware.coefficients import shipped_coefficients
 from app.jobs.calibrating import Calibrated, coefficients_for
 from app.jobs.checking import known_machine
+from app.jobs.hosts import HostsInUse, hosts_in_use, with_network
 from app.jobs.runtime_choice import runtimes_for, solve_for
 from app.runtimes.assumed import assumed_engine
 from app.runtimes.base import Command, Engine
@@ -41,7 +42,7 @@ class PlanRequest:
     model: str
     workload: Workload = field(default_factory=Workload)
     rpc: tuple[str, ...] = ()
-    """`host:port` of every RPC server whose device may be used."""
+    """`host:port` or known name of every RPC server whose device may be used; `none`: not even those always used."""
     devices: tuple[str, ...] = ()
     """Only these, by the engine's name (`CUDA0`, `RPC1`, `CPU`) or the device's id."""
     limits: tuple[tuple[str, int], ...] = ()
@@ -97,13 +98,15 @@ def make_plan(
     request = with_preset_model(request)
     shape = find_model(request.model)
     machine = machine or known_machine(request.capture)
+    hosts = hosts_in_use(request.rpc) if request.capture is None else HostsInUse(request.rpc)
+    request = replace(request, rpc=hosts.endpoints)
     if request.capture is not None:
         engine = assumed_engine(machine)
     else:
         if engines is None or request.rpc:
             engines = find_engines(request.rpc, machine)
         engine = choose_engine(engines, request, machine)
-    machine = bounded_by_engine(machine_with_remotes(machine, engine), engine)
+    machine = bounded_by_engine(with_network(machine_with_remotes(machine, engine)), engine)
     policy = _policy(request, machine, engine)
     known = coefficients_for(machine, engine) if request.capture is None else Calibrated(shipped_coefficients())
     scene = Scene(machine, shape, known.coefficients, speed_engine(engine))
@@ -117,7 +120,7 @@ def make_plan(
     if launchable:
         plan, checked = _checked(plan, scene, request, policy, engine)
     unseen = _unseen_gpus(machine, engine)
-    plan = replace(plan, notes=(*plan.notes, *known.notes, *([unseen] if unseen else [])))
+    plan = replace(plan, notes=(*plan.notes, *hosts.notes, *known.notes, *([unseen] if unseen else [])))
     command = runtimes()[engine.runtime].command(plan, engine, port=request.port or _free_port())
     return PlannedRun(
         request, machine, shape, engine, plan, command, checked, launchable, policy, scene.coefficients, scene.engine

@@ -15,6 +15,7 @@ from app.solver.defects import with_defects
 from app.solver.layer_sums import LayerSums, Run, heads_of, runs_of
 from app.solver.memory import KV_TYPE_BYTES
 from app.solver.model import LayerShape, ModelShape
+from app.solver.network import crossing_wait_ms, network_gbps, there_and_back_ms
 from app.solver.plan import Parameters, Placement
 from app.solver.scene import Cost, Scene
 from detectors.facts import Basis, Cpu, Device, Machine
@@ -268,14 +269,16 @@ def _crossings(step: _Step, owner: Device, attention: Device, layers: float) -> 
         return [Cost("crossing", owner.id, "kt_crossing", layers)]
     threads = step.parameters.threads if "cpu" in (owner.kind, attention.kind) else 0
     remote = sum(device.kind == "remote" for device in (owner, attention))
-    moved = 2 * step.batch * step.scene.shape.d_model * 4 / k.RPC_BANDWIDTH_GBPS / 1e6 if remote else 0.0
+    machine = step.scene.machine
+    moved = 2 * step.batch * step.scene.shape.d_model * 4 / network_gbps(machine, owner, attention)[0] / 1e6
     return [
         Cost("crossing", owner.id, "crossing", layers),
         Cost("crossing", owner.id, "crossing_width", layers * step.scene.shape.d_model / 4096),
         Cost("crossing", owner.id, "crossing_threads", layers * threads / 32),
-        Cost("crossing", owner.id, "crossing_host", layers * passes_host(step.scene.machine, owner, attention)),
+        Cost("crossing", owner.id, "crossing_host", layers * passes_host(machine, owner, attention)),
         Cost("crossing", owner.id, "rpc_call", layers * remote),
-        Cost("crossing", owner.id, "rpc_bytes", layers * moved),
+        Cost("crossing", owner.id, "rpc_bytes", layers * moved if remote else 0.0),
+        Cost("crossing", owner.id, "rpc_wait", layers * crossing_wait_ms(machine, owner, attention)),
     ]
 
 
@@ -293,7 +296,9 @@ def _fixed(step: _Step, device: Device, sums: LayerSums) -> list[Cost]:
     costs = []
     if device.kind == "remote":
         costs.append(Cost("RPC", device.id, "rpc_call", k.RPC_CALLS_PER_TOKEN))
-        costs.append(Cost("RPC", device.id, "rpc_node", 0 if is_host_cpu(device) else 1))
+        waits_ms = there_and_back_ms(step.scene.machine, device)  # once: the logits or the next device's input
+        costs.append(Cost("RPC", device.id, "rpc_wait", waits_ms or 0.0))
+        costs.append(Cost("RPC", device.id, "rpc_node", 0 if is_host_cpu(device) or waits_ms is not None else 1))
     if not is_gpu(device):
         return costs
     share = _graph_share(step, device)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from app.solver import constants as k
 from app.solver.compute import attention_rate, copy_gbps, gpu_multiplier, host_gbps, host_tflops, link_gbps
 from app.solver.decode import is_gpu, passes_host, read_bandwidth, touched_share
 from app.solver.defects import with_defects
 from app.solver.layer_sums import LayerSums, runs_of
+from app.solver.network import crossing_wait_ms, network_gbps, there_and_back_ms
 from app.solver.plan import Parameters, Placement
 from app.solver.scene import Cost, Scene, total_ms
 from app.solver.streaming import has_host_experts, streams
@@ -156,8 +156,10 @@ def _attention(step: _Ubatch, device: Device, sums: LayerSums) -> list[Cost]:
     state = 2.0 * sums.state_bytes / _gbps(step, device) / 1e6
     costs.append(Cost("kv", device.id, "prefill_state", state))
     if device.kind == "remote":
-        moved = 2 * step.scene.shape.d_model * 4 / k.RPC_BANDWIDTH_GBPS / 1e6
+        moved = 2 * step.scene.shape.d_model * 4 / network_gbps(step.scene.machine, device)[0] / 1e6
+        waits_ms = there_and_back_ms(step.scene.machine, device) or 0.0
         costs.append(Cost("RPC", device.id, "rpc_bytes", moved))
+        costs.append(Cost("RPC", device.id, "rpc_wait", waits_ms / step.tokens))
     return costs
 
 
@@ -256,7 +258,8 @@ def _crossings(step: _Ubatch, owner: Device, attention: Device, layers: float) -
     if passes_host(step.scene.machine, owner, attention):
         gbps /= 2  # over the link to the host's memory, and from there over it again
     if "remote" in (owner.kind, attention.kind):
-        constant, gbps = "rpc_bytes", k.RPC_BANDWIDTH_GBPS
+        constant, gbps = "rpc_bytes", network_gbps(step.scene.machine, owner, attention)[0]
     moved = layers * rows * step.scene.shape.d_model * 4 / gbps / 1e6
     waits = Cost("crossing", owner.id, "crossing", layers / step.tokens)
-    return [waits, Cost("crossing", owner.id, constant, moved)]
+    network_ms = layers * crossing_wait_ms(step.scene.machine, owner, attention) / step.tokens
+    return [waits, Cost("crossing", owner.id, constant, moved), Cost("crossing", owner.id, "rpc_wait", network_ms)]

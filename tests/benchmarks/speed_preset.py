@@ -47,6 +47,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "rpc_call": ("calls", "one graph handed to an RPC device, and its answer"),
     "rpc_node": ("calls", "an RPC server on another host, for every token: its network and its turn"),
     "rpc_bytes": ("ms at link bandwidth", "activations over the network"),
+    "rpc_wait": ("ms of network latency", "the measured way there and back, each time that a tensor is fetched"),
     "crossing_host": ("layers", "without peer-to-peer, AMD GPUs send each other everything by way of the host"),
 }
 """Unit of the quantity, and what the constant stands for."""
@@ -62,6 +63,7 @@ FIXED: dict[str, tuple[float, float, float, str]] = {
     "cpu_numa": (2.5, 1.3, 4.0, "published two-socket EPYCs with --numa distribute: 30 to 80 % of the sum"),
     "rpc_call": (0.35, 0.2, 0.6, "lab: two servers on loopback, 0.74 ms there and back"),
     "rpc_bytes": (1.0, 0.8, 1.5, "judgement"),
+    "rpc_wait": (1.0, 0.9, 1.3, "lab: llama.cpp over 10.6 ms there and back"),
     "crossing_host": (
         0.5,
         0.3,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from app.solver.coefficients import Coefficient
 from app.solver.compute import copy_gbps, gpu_tflops, host_tflops, link_gbps, rated_tflops
-from app.solver.constants import RPC_BANDWIDTH_GBPS
 from app.solver.decode import read_bandwidth
+from app.solver.network import network_gbps
 from app.solver.plan import Parameters, Placement
 from app.solver.scene import Cost, Scene
 from detectors.facts import Basis
@@ -137,8 +137,19 @@ def _copied(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
 
 
 def _networked(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
-    amount = decimal_bytes(cost.quantity * RPC_BANDWIDTH_GBPS * 1e6)
-    return _at(amount, RPC_BANDWIDTH_GBPS, "GB/s", "the network", "estimated", constant, "over the network")
+    machine, ends = setting.scene.machine, [setting.scene.machine.device(cost.device)]
+    if cost.part == "crossing":
+        pairs = zip(setting.placement.experts, setting.placement.attention, strict=True)
+        other = next((attention for owner, attention in pairs if owner == cost.device != attention), "cpu")
+        ends.append(machine.device(other))
+    gbps, basis = network_gbps(machine, *ends)
+    amount = decimal_bytes(cost.quantity * gbps * 1e6)
+    return _at(amount, gbps, "GB/s", "the network", basis, constant, "over the network")
+
+
+def _waited(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
+    quantity = f"{time_text(cost.quantity)} of network latency"
+    return Rate(f"{quantity}: {constant.why}", "measured", "", "", quantity)
 
 
 def _multiplied(setting: Setting, cost: Cost, constant: Coefficient) -> Rate:
@@ -201,6 +212,7 @@ _BY_UNIT: Mapping[str, Callable[[Setting, Cost, Coefficient], Rate]] = {
     "ms at peak bandwidth": _read,
     "ms at the link's bandwidth": _copied,
     "ms at link bandwidth": _networked,
+    "ms of network latency": _waited,
     "ms at rated FP16": _multiplied,
     "GFLOP / TFLOPS of the threads": _threads,
     "MFLOP / threads": _per_thread,
