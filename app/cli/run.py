@@ -115,7 +115,7 @@ async def _run(planned: PlannedRun, arguments: argparse.Namespace) -> int:
 
         check = replace(load, breakdown=breakdown(supervisor.tail))
         print_json({"run": report, "decode_tps": report.decode_tps, "prefill_tps": report.prefill_tps,
-                    "load": parse(loaded), "load_check": check})  # fmt: skip
+                    "load": parse(loaded), "load_check": check, "load_differences": load.told})  # fmt: skip
     narrate(
         f"measured {rate_text(report.decode_tps)} t/s decode, {rate_text(report.prefill_tps)} t/s prefill;"
         f" predicted {speed_text(plan.decode)}"

@@ -7,6 +7,7 @@ does neither, can be cut while it is written, and is there for whoever adopts th
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from app.errors import MoetuneError
 from app.paths import made, state_dir
 from app.units import MIB
 
@@ -26,14 +28,30 @@ _LINE_END = re.compile(r"\r?\n|\r(?=[^\n])")
 
 
 def create_log(label: str, argv: Sequence[str]) -> Path:
-    """Make the log of a new engine, headed by its command line, and remove all but the newest logs."""
-    folder = made(state_dir() / "logs")
-    for old in sorted(folder.glob("*.log"))[: -(KEPT_LOGS - 1)]:
-        old.unlink(missing_ok=True)
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.")[:60] or "engine"
-    path = folder / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{slug}.log"
-    path.write_text(f"$ {shlex.join(argv)}\n", encoding="utf-8")
+    """Make the log of a new engine, headed by its command line, and remove all but the newest logs.
+
+    Raises:
+        MoetuneError: it cannot be written; a disk that fills up later stops no engine, its lines are lost.
+    """
+    folder = state_dir() / "logs"
+    try:
+        made(folder)
+        for old in sorted(folder.glob("*.log"))[: -(KEPT_LOGS - 1)]:
+            old.unlink(missing_ok=True)
+        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.")[:60] or "engine"
+        path = folder / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{slug}.log"
+        path.write_text(f"$ {shlex.join(argv)}\n", encoding="utf-8")
+    except OSError as error:
+        raise unwritable(folder, error) from error
     return path
+
+
+def unwritable(path: Path, error: OSError) -> MoetuneError:
+    """The error for a file of moetune's state that cannot be written."""
+    hint = "Free some space there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Make it writable"
+    return MoetuneError(
+        f"{path} cannot be written: {error.strerror}.", hint=f"{hint}, or set MOETUNE_HOME to another folder."
+    )
 
 
 class LogTail:

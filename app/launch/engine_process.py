@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.errors import EngineFailedError
-from app.launch.engine_log import LogTail, create_log
+from app.launch.engine_log import LogTail, create_log, unwritable
 from app.launch.exit_reason import explain_exit, oom_kills
 from app.launch.ownership import Claim, EngineRecord, boot_id, owned_by_us
 from app.launch.process import end_group, group_is_alive, identify, is_alive
+from app.paths import state_dir
 from app.runtimes.base import Command
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def spawn(command: Command, claim: Claim, label: str, facts: dict[str, object]) 
 
     Raises:
         EngineFailedError: the program cannot be executed.
+        MoetuneError: its log or its record cannot be written; nothing is left running.
     """
     environment = {key: value for key, value in os.environ.items() if key not in command.unset}
     path = create_log(label, command.argv)
@@ -114,7 +116,9 @@ def spawn(command: Command, claim: Claim, label: str, facts: dict[str, object]) 
     process = EngineProcess(record, claim, child, header_bytes)
     try:
         claim.write(record)
-    except BaseException:
+    except BaseException as error:
         process.end_blocking(grace_s=0.0)
+        if isinstance(error, OSError):
+            raise unwritable(state_dir(), error) from error
         raise
     return process

@@ -16,6 +16,7 @@ KILL_WAIT_S = 20.0
 """How long to wait after SIGKILL: a GPU driver may take seconds to free tens of GiB."""
 
 _GONE = frozenset("ZXx")
+_STOPPED = frozenset("Tt")
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.1
 
@@ -56,6 +57,12 @@ def is_alive(process: ProcessId) -> bool:
     """Whether that very process still runs; a zombie does not."""
     stat = _stat(process.pid)
     return stat is not None and stat.start_ticks == process.start_ticks and stat.state not in _GONE
+
+
+def is_frozen(process: ProcessId) -> bool:
+    """Whether that very process is stopped: by SIGSTOP or a debugger."""
+    stat = _stat(process.pid)
+    return stat is not None and stat.start_ticks == process.start_ticks and stat.state in _STOPPED
 
 
 def group_members(leader: ProcessId) -> tuple[int, ...]:

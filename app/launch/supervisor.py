@@ -22,13 +22,16 @@ from app.launch.engine_process import EngineProcess, spawn
 from app.launch.health import HEALTH_TIMEOUT_S, is_healthy
 from app.launch.ownership import Claim, EngineRecord
 from app.launch.port import check_port
-from app.launch.process import group_is_alive
+from app.launch.process import group_is_alive, is_frozen
 from app.runtimes.base import Command
 
 TAIL_LINES = 2000
 _POLL_S = 0.1
 """How often the log and the process are looked at."""
 _HEALTH_POLL_S = 0.1
+
+FROZEN = "It is frozen: something has stopped it (SIGSTOP, a debugger)."
+"""The reason of a status while the engine lives and does not run."""
 
 _T = TypeVar("_T")
 
@@ -49,7 +52,7 @@ class EngineStatus:
 
     state: EngineState
     reason: str = ""
-    """Why it exited, one sentence."""
+    """Why it exited, or why it stands still; one sentence."""
     hint: str = ""
     """What to do about that."""
     pid: int | None = None
@@ -103,6 +106,7 @@ class Supervisor:
 
         Raises:
             BusyError: an engine of ours runs already, or another moetune owns one.
+            MoetuneError: its log or its record cannot be written.
             PortInUseError: another program has its port.
             EngineFailedError: it cannot be started, ended, or was not ready in time.
             EngineStoppedError: `stop` was called meanwhile.
@@ -169,8 +173,9 @@ class Supervisor:
         deadline = time.monotonic() + self._ready_timeout_s
         while not self._asked.is_set() and not ended.done():
             if time.monotonic() > deadline:
+                frozen = f" {FROZEN}" if self.status.reason == FROZEN else ""
                 self._verdict = (
-                    f"The engine was not ready within {self._ready_timeout_s:g} s.",
+                    f"The engine was not ready within {self._ready_timeout_s:g} s.{frozen}",
                     f"See its log: {self.log_path}",
                 )
                 self._asked.set()
@@ -194,6 +199,7 @@ class Supervisor:
         try:
             while process.is_running() and not self._asked.is_set():
                 self._take(process.log.read())
+                self._notice_frost(process)
                 await _first_of(self._asked, _POLL_S)
             by_itself = not self._asked.is_set()
             if process.is_running():
@@ -218,6 +224,14 @@ class Supervisor:
             hint = "Its driver may hang: see the kernel's log (dmesg)."
         atexit.unregister(process.end_blocking)
         self._report(EngineState.EXITED, reason or "The engine was stopped.", hint, kind)
+
+    def _notice_frost(self, process: EngineProcess) -> None:
+        """Tell that the engine was frozen, and that it goes on: its silence has another cause then."""
+        frozen = is_frozen(process.record.engine)
+        if frozen == (self.status.reason == FROZEN):
+            return
+        hint = f"`kill -CONT {process.record.pid}` lets it go on." if frozen else ""
+        self._report(self.status.state, FROZEN if frozen else "", hint)
 
     def say(self, line: str) -> None:
         """Put a line of ours among the engine's, where whoever reads its log sees it."""
