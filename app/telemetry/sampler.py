@@ -13,6 +13,7 @@ from app.telemetry.sample import EMPTY, Sample, SlotSample
 if TYPE_CHECKING:
     from app.telemetry.cpu import ProcessMemory
     from app.telemetry.devices import DeviceSource
+    from app.telemetry.sglang import SglangWatch
     from app.telemetry.slots import SlotReader
     from detectors.facts import Machine
     from detectors.host import Host
@@ -110,6 +111,8 @@ class _Watched:
         self._slots = None if url is None else _slot_reader(url, timeout_s)
         self._memory = None if pid is None else _process_memory(pid)
         self._meter = RateMeter()
+        self._url, self._timeout_s = url or "", timeout_s
+        self._sglang: SglangWatch | None = None
 
     def sample(self, devices: tuple[DeviceSource, ...]) -> Sample:
         slots = None if self._slots is None else self._slots.read()
@@ -126,19 +129,31 @@ class _Watched:
         )
 
     def close(self) -> None:
-        if self._slots is not None:
-            self._slots.close()
+        for reader in (self._slots, self._sglang):
+            if reader is not None:
+                reader.close()
 
     def _rates(self, at: float, slots: tuple[SlotSample, ...] | None) -> Rates:
         if slots is None and self._slots is not None and self._slots.is_waiting:
             return Rates()  # busy: a gap here, and the next answer tells what was done meanwhile
-        return self._meter.update(at, slots)
+        rates = self._meter.update(at, slots)
+        if slots is not None or self._slots is None or not self._slots.reachable:
+            return rates
+        if self._sglang is None:  # it answers, and has no slots: it may be SGLang
+            self._sglang = _sglang_watch(self._url, self._timeout_s)
+        return self._sglang.rates()
 
 
 def _slot_reader(url: str, timeout_s: float) -> SlotReader:
     from app.telemetry.slots import SlotReader  # with http.client: 20 ms that the first frame need not wait for
 
     return SlotReader(url, timeout_s)
+
+
+def _sglang_watch(url: str, timeout_s: float) -> SglangWatch:
+    from app.telemetry.sglang import SglangWatch
+
+    return SglangWatch(url, timeout_s)
 
 
 def _process_memory(pid: int) -> ProcessMemory:
