@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from app.cli.bench_arguments import add_bench, add_history
-from app.cli.host_arguments import add_host
+from app.cli.host_arguments import add_host, add_rpc_serve
 from app.units import parse_bytes, parse_count
 
 _ABOUT = """\
@@ -156,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(history)
     _add_runtime(add("runtime", "List the engines, or build llama.cpp for this machine."))
     add_host(add("host", "Other hosts whose devices plans may use: add, list, remove."))
+    add_rpc_serve(add("rpc-serve", "Lend this machine's devices to a moetune on another host.", "rpc_serve"))
     demo = add("demo", "Run everything once on a small model made here: no GPU, no download.")
     demo.add_argument("--plain", action="store_true", help="print instead of opening the UI")
     demo.add_argument("--seconds", type=_typed(_positive), default=12, help="how long to generate (default 12)")

@@ -18,3 +18,28 @@ def add_host(parser: argparse.ArgumentParser) -> None:
         one.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     remove = actions.add_parser("remove", help="forget one")
     remove.add_argument("name", metavar="NAME", help="its name, or host:port")
+
+
+def add_rpc_serve(parser: argparse.ArgumentParser) -> None:
+    """What `moetune rpc-serve` takes."""
+    parser.add_argument("--listen", metavar="ADDRESS[:PORT]", default="127.0.0.1",
+                        help="IPv4 address of this machine that others reach it at (default 127.0.0.1:50052)"
+                        )  # fmt: skip
+    parser.add_argument("--every-address", action="store_true",
+                        help="listen on all addresses, whoever can reach them; --listen then gives the port alone"
+                        )  # fmt: skip
+    parser.add_argument("--device", type=_names, default=(), metavar="A,B",
+                        help="lend only these, by the engine's names")  # fmt: skip
+    parser.add_argument("--threads", type=_positive, metavar="N",
+                        help="CPU threads that work for others (default: physical cores)")  # fmt: skip
+    parser.add_argument("--engine", metavar="PATH", help="the llama-server whose ggml-rpc-server to use")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be 1 or more")
+    return int(text)
