@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from app.readiness import (
@@ -13,7 +14,6 @@ from app.readiness import (
     environment,
     gtt,
     iommu,
-    ktransformers,
     memory,
     numa,
     nvidia,
@@ -28,6 +28,17 @@ from detectors.facts import Machine
 if TYPE_CHECKING:
     from app.solver.model import ModelShape
     from app.solver.plan import Plan
+
+
+def check_ktransformers(case: Case) -> Iterator[Finding]:
+    """What its plans alone need; other checks need not load it."""
+    if case.plan is None or case.plan.parameters.kt is None:
+        return
+    from app.readiness.ktransformers import CHECKS as OWN
+
+    for check in OWN:
+        yield from check(case)
+
 
 # Findings that cost alike keep this order.
 CHECKS: tuple[Check, ...] = (
@@ -44,11 +55,7 @@ CHECKS: tuple[Check, ...] = (
     dimms.check_bandwidth,
     cpu.check_amx,
     cpu.check_threads,
-    ktransformers.check_variant,
-    ktransformers.check_cards,
-    ktransformers.check_memory,
-    ktransformers.check_pools,
-    ktransformers.check_binding,
+    check_ktransformers,
     numa.check_numa,
     clocks.check_power,
     memory.check_hugepages,

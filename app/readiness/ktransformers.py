@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from app.readiness.case import Case
+from app.readiness.case import Case, Check
 from app.readiness.finding import Finding, Fix
 from app.solver.kt_methods import FP8_CUDA, METHODS, OLDEST_CUDA, cpu_variant, cuda_capability, missing_isa, uses_amx
 from app.solver.plan import KtParameters
@@ -146,6 +146,9 @@ def check_binding(case: Case) -> Iterator[Finding]:
         "server's log then has `set_mempolicy: Operation not permitted`.",
         _NICE,
     )
+
+
+CHECKS: tuple[Check, ...] = (check_variant, check_cards, check_memory, check_pools, check_binding)
 
 
 def _parameters(case: Case) -> KtParameters | None:
