@@ -102,8 +102,8 @@ async def _run(planned: PlannedRun, arguments: argparse.Namespace) -> int:
         plan = planned.plan
         loaded = tuple(supervisor.tail)
         load = check_load(planned, loaded)
-        for line in load.told:
-            narrate(f"  {line}")
+        if load.splits is not None:
+            narrate(f"a token's graph has {load.splits} splits")
         if not arguments.prompt:
             return await _stay(supervisor, planned)
         report = await _answer(planned, arguments, supervisor)

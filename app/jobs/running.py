@@ -51,18 +51,26 @@ async def launch(planned: PlannedRun, supervisor: Supervisor, say: Callable[[str
     Args:
         planned: what to run.
         supervisor: starts it.
-        say: tells a person each step; `None`: among the engine's own lines.
+        say: tells a person each step, and where what was loaded differs from the plan by more than 5 %; `None`: among
+            the engine's own lines.
 
     Raises:
         UsageError: the plan is for another machine, or the model is not downloaded.
         PortInUseError, BusyError, EngineFailedError: nothing is left running.
     """
     from app.jobs.ladder import launch_down
+    from app.jobs.load_report import check_load
 
     refuse_what_cannot_run(planned)
-    return await launch_down(
-        planned, lambda one: start(one, supervisor), lambda: tuple(supervisor.tail), say or supervisor.say
-    )
+    tell = say or supervisor.say
+
+    def said() -> tuple[str, ...]:
+        return tuple(supervisor.tail)
+
+    ran = await launch_down(planned, lambda one: start(one, supervisor), said, tell)
+    for line in check_load(ran, said()).told:
+        tell(line)
+    return ran
 
 
 def refuse_what_cannot_run(planned: PlannedRun) -> None:

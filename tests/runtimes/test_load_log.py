@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from app.runtimes.load_log import by_device, explain_failure, parse
+from app.runtimes.load_log import BreakdownRow, breakdown, by_device, explain_failure, parse
 from app.units import MIB
 
 from .conftest import device, engine_of
@@ -75,6 +75,28 @@ def test_host_memory_has_many_names_and_is_one_device() -> None:
 def test_a_log_that_says_nothing_gives_nothing() -> None:
     report = parse(["srv  llama_server: model loaded"])
     assert (report.weight_bytes, report.splits) == ({}, None)
+
+
+BREAKDOWN = """\
+common_memory_breakdown_print: | memory breakdown [MiB]                         | total   free     self   model   \
+context   compute    unaccounted |
+common_memory_breakdown_print: |   - CUDA0 (RTX 2000 Ada Generation Laptop GPU) |  7807 = 7627 + ( 5658 =  2542 +    \
+2622 +     493) +       -5478 |
+common_memory_breakdown_print: |   - Host                                       |                 19891 = 19627 +    \
+   0 +     264                |""".splitlines()
+"""Of a report in llama.cpp's pull request 22673."""
+
+
+def test_the_engines_own_account_is_read() -> None:
+    device, host = breakdown(BREAKDOWN)
+    assert device == BreakdownRow("CUDA0", 2542 * MIB, 2622 * MIB, 493 * MIB, 7807 * MIB, 7627 * MIB, -5478 * MIB)
+    assert host == BreakdownRow("Host", 19627 * MIB, 0, 264 * MIB)
+
+
+def test_only_the_last_account_counts() -> None:
+    again = [line.replace("2542", "2000") for line in BREAKDOWN]
+    assert [row.model_bytes // MIB for row in breakdown([*BREAKDOWN, "srv: bye", *again])] == [2000, 19627]
+    assert breakdown(["srv: bye"]) == ()
 
 
 @pytest.mark.parametrize(
