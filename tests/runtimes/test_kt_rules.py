@@ -206,7 +206,7 @@ def test_the_command_has_only_options_that_the_server_knows() -> None:
 
 def test_layers_go_to_the_gpu_where_they_fit_the_plan_and_pay() -> None:
     shape = shape_of("qwen3-30b-a3b")
-    plan = plan_of(shape, "AMXINT8", vram_gib=24)
+    plan = plan_of(shape, "AMXINT4", vram_gib=24)
     kt = plan.parameters.kt
     assert kt is not None
     count = layers_that_pay(plan, shape)
@@ -216,6 +216,8 @@ def test_layers_go_to_the_gpu_where_they_fit_the_plan_and_pay() -> None:
     assert count * each <= kt.resident_experts * expert_on_gpu(shape, method)
     few = replace(plan, parameters=replace(plan.parameters, kt=replace(kt, resident_experts=4)))
     assert layers_that_pay(few, shape) == 0
+    exact = replace(plan, parameters=replace(plan.parameters, kt=replace(kt, method="AMXINT8")))
+    assert layers_that_pay(exact, shape) == 0, "4 bits would cost it accuracy"
     many_users = replace(plan, parameters=replace(plan.parameters, parallel=4))
     assert layers_that_pay(many_users, shape) == 0
 
@@ -241,7 +243,8 @@ def test_an_export_is_a_file_of_rules_headed_by_its_command(tmp_path: Path, home
     planned = make_plan(PlanRequest("qwen3-30b-a3b:BF16", capture=xeon, runtimes=("ktransformers",)))
     text = FORMS["kt-0.3-rules"](launch_of(planned, name="qwen3"))
     found = applied(check_schema(yaml.safe_load(text)), qwen3_moe())
-    assert found["model.layers.3.mlp.experts"].arguments["generate_op"] in ("KExpertsCPU", "KExpertsMarlin")
+    assert found["model.layers.3.mlp.experts"].arguments["generate_op"] == "KExpertsCPU"
+    assert "experts of 48 layers on the CPU" in text.splitlines()[0]
     assert "--optimize_config_path rules.yaml" in text
     llama = make_plan(PlanRequest("qwen3-30b-a3b:BF16", capture=xeon, runtimes=("llama.cpp",)))
     with pytest.raises(UsageError, match="Rules of KTransformers"):

@@ -21,5 +21,8 @@ def kt_rules(launch: Launch) -> str:
             hint="Add --runtime ktransformers.",
         )
     form = old_form(planned.plan, planned.shape, amx=uses_amx(planned.machine.cpu), port=launch.port)
-    about = (*launch.about[:1], "speeds of that release are not predicted")
-    return form.text((*about, f"experts of {len(form.gpu_layers)} whole layers are on the GPU"))
+    count, layers = len(form.gpu_layers), sum(1 for layer in planned.shape.layers if layer.expert_bytes)
+    where = f"experts of {layers - count} layers on the CPU"
+    if count:
+        where += f", those of {count} whole layers on the GPU in 4 bits, without CUDA graphs"
+    return form.text((f"{launch.title}: {where}", "the speed of this release is not predicted"))

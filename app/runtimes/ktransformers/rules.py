@@ -29,6 +29,9 @@ the GPU than that do not pay for it."""
 CHUNK_TOKENS = 256
 """`--chunk_size`: its own default."""
 
+FOUR_BITS = frozenset({"AMXINT4"})
+"""Methods whose plans lose nothing by experts in 4 bits, which is all that 0.3's experts on a GPU can be."""
+
 GGUF, RULES = "GGUF", "rules.yaml"
 """Stand for the folder of the GGUF and the file of the rules."""
 
@@ -65,7 +68,7 @@ def old_form(plan: Plan, shape: ModelShape, *, amx: bool, port: int, gpu_layers:
         amx: whether programs of this user may use AMX there.
         port: where the server is to answer.
         gpu_layers: whole layers of experts for the GPU; `None`: as many as the plan's experts on the GPU leave room
-            for, where that pays.
+            for, where that pays (`layers_that_pay`).
 
     Raises:
         UsageError: the plan is for another runtime, or 0.3 has no modules for the model, or not for what is asked.
@@ -98,12 +101,13 @@ def old_form(plan: Plan, shape: ModelShape, *, amx: bool, port: int, gpu_layers:
 def layers_that_pay(plan: Plan, shape: ModelShape) -> int:
     """Whole layers of experts in 4 bits that fit where the plan has its experts on the GPU; 0 where they are too few.
 
-    A server of several sequences keeps its CUDA graphs, and so has none.
+    A server of several sequences keeps its CUDA graphs, and so has none; nor has a plan of more than 4 bits, which
+    would lose accuracy by it.
     """
     kt = plan.parameters.kt
     routed = [layer for layer in shape.layers if layer.expert_bytes]
     method = next((one for one in METHODS if kt is not None and one.name == kt.method), None)
-    if kt is None or method is None or not routed or plan.parameters.parallel > 1:
+    if kt is None or method is None or kt.method not in FOUR_BITS or not routed or plan.parameters.parallel > 1:
         return 0
     room = kt.resident_experts * expert_on_gpu(shape, method) / kt.tensor_parallel
     count = min(len(routed), int(room / (MARLIN_BYTES * max(layer.expert_weights for layer in routed))))
