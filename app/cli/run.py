@@ -14,6 +14,7 @@ from app.errors import BusyError, EngineFailedError, ExitCode, UsageError
 from app.jobs.load_report import check_load
 from app.jobs.planning import PlannedRun, make_plan
 from app.jobs.running import RunReport, ask, launch, remember
+from app.jobs.vanishing import while_hosts_last
 from app.launch.ownership import EngineRecord, orphan, stop_orphan
 from app.launch.supervisor import EngineState, EngineStatus, Supervisor
 from app.solver.explain import placement_text, speed_text
@@ -105,8 +106,8 @@ async def _run(planned: PlannedRun, arguments: argparse.Namespace) -> int:
         if load.splits is not None:
             narrate(f"a token's graph has {load.splits} splits")
         if not arguments.prompt:
-            return await _stay(supervisor, planned)
-        report = await _answer(planned, arguments, supervisor)
+            return await while_hosts_last(planned, _stay(supervisor, planned), sys.argv[1:])
+        report = await while_hosts_last(planned, _answer(planned, arguments, supervisor), sys.argv[1:])
     finally:
         await supervisor.stop()
     remember(report)
