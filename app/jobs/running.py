@@ -12,9 +12,14 @@ from app.errors import UsageError
 from app.jobs.planning import PlannedRun
 from app.solver.ktransformers import RUNTIME as KTRANSFORMERS
 from app.telemetry.sample import Sample, Timings
+from app.units import bytes_text
 
 if TYPE_CHECKING:
     from app.launch.supervisor import Supervisor
+
+
+PROGRESS_EVERY_S = 3.0
+"""A model that is there sooner needs no progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +72,31 @@ async def launch(planned: PlannedRun, supervisor: Supervisor, say: Callable[[str
     def said() -> tuple[str, ...]:
         return tuple(supervisor.tail)
 
-    ran = await launch_down(planned, lambda one: start(one, supervisor), said, tell)
+    async def begin(one: PlannedRun) -> None:
+        watch = asyncio.create_task(tell_progress(one, supervisor, tell))
+        try:
+            await start(one, supervisor)
+        finally:
+            watch.cancel()
+
+    ran = await launch_down(planned, begin, said, tell)
     for line in check_load(ran, said()).told:
         tell(line)
     return ran
+
+
+async def tell_progress(planned: PlannedRun, supervisor: Supervisor, tell: Callable[[str], None]) -> None:
+    """Tell every `PROGRESS_EVERY_S` how much of the model the engine has read, until it is cancelled."""
+    from app.launch.loading import bytes_read
+
+    total = planned.shape.file_bytes
+    before = supervisor.status.pid if supervisor.status.state.name == "EXITED" else None
+    while total:
+        await asyncio.sleep(PROGRESS_EVERY_S)
+        pid = supervisor.status.pid
+        read = bytes_read(pid) if pid is not None and pid != before else None
+        if read is not None:
+            tell(f"loading: {min(read, total) / total:.0%} of {bytes_text(total)} read".replace("%", " %"))
 
 
 def refuse_what_cannot_run(planned: PlannedRun) -> None:

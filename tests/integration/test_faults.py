@@ -50,7 +50,7 @@ def run(home: Path, model: Path, tools: Path, tmp_path: Path) -> Iterator[Run]:
         real = tools / "llama-server"
         engine = tmp_path / "llama-server"
         questions = "|".join(f'*" {word} "*' for word in ("--version", "--help", "--list-devices"))
-        text = body.format(real=real, python=sys.executable, ill=ILL)
+        text = body.format(real=real, python=sys.executable, ill=ILL, model=model)
         engine.write_text(f'#!/bin/sh\ncase " $* " in\n{questions}) exec {real} "$@" ;;\nesac\n{text}\n')
         engine.chmod(0o755)
         argv = (*before, sys.executable, "-m", "app", "run", str(model), "--engine", str(engine), "--port", "0", *words)
@@ -167,6 +167,17 @@ def test_a_frozen_engine_is_noticed_and_ended(run: Run, model: Path) -> None:
     until(process, "It is frozen")
     process.send_signal(signal.SIGINT)
     assert ended(process, model)[0] == ExitCode.INTERRUPTED
+
+
+def test_a_load_that_takes_long_tells_how_far_it_is(run: Run, model: Path) -> None:
+    """One that reads the whole file and then does nothing for long."""
+    process = run(
+        "--ready-timeout",
+        "5",
+        body='exec {python} -S -c "import io, sys, time; io.FileIO(sys.argv[1]).read(); time.sleep(9)" {model}',
+    )
+    assert "loading: 100 % of " in until(process, "loading: ")
+    assert ended(process, model)[0] == ExitCode.ENGINE_FAILED
 
 
 def test_an_engine_that_freezes_while_it_starts_is_given_up(run: Run, model: Path) -> None:
