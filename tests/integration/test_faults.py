@@ -153,11 +153,12 @@ def test_the_oom_killer_is_named(run: Run, model: Path, small_group: Path) -> No
 
 
 def test_memory_that_is_refused_is_told_and_less_is_tried(run: Run, model: Path) -> None:
-    process = run("--context", "32768", body='ulimit -v 140000; exec {real} "$@"')
+    """Whether the second plan is small enough depends on what else the program maps; that it is tried does not."""
+    process = run("--context", "32768", "--prompt", "hi", "--tokens", "2", body='ulimit -v 140000; exec {real} "$@"')
     code, said = ended(process, model)
-    assert code == ExitCode.ENGINE_FAILED
+    assert code in (ExitCode.OK, ExitCode.ENGINE_FAILED)
     assert "The machine ran out of memory" in said
-    assert "Planning again with at most" in said or "No smaller plan fits" in said
+    assert "Planning again with at most" in said
 
 
 def test_a_frozen_engine_is_noticed_and_ended(run: Run, model: Path) -> None:
