@@ -95,11 +95,10 @@ def make_plan(
     Raises:
         ModelError, NoEngineError, NoFitError, UsageError: each with what is wrong and what to do.
     """
-    request = with_preset_model(request)
+    hosts = hosts_in_use(request.rpc) if request.capture is None else HostsInUse(request.rpc)
+    request = with_preset_model(replace(request, rpc=hosts.endpoints))
     shape = find_model(request.model)
     machine = machine or known_machine(request.capture)
-    hosts = hosts_in_use(request.rpc) if request.capture is None else HostsInUse(request.rpc)
-    request = replace(request, rpc=hosts.endpoints)
     if request.capture is not None:
         engine = assumed_engine(machine)
     else:

@@ -125,7 +125,7 @@ def test_what_cannot_be_measured_is_said_in_one_sentence(
 def test_two_rpc_devices_are_measured_alone_and_together(
     rpc_pair: tuple[str, str], env: dict[str, str], model: Path
 ) -> None:
-    words = ("--rpc", ",".join(rpc_pair), "--devices", "RPC0,RPC1", "--force", "--seconds", "8", "--json")
+    words = ("--rpc", ",".join(rpc_pair), "--devices", "RPC0,RPC1", "--force", "--seconds", "20", "--json")
     done = moetune(str(model), *words, env=env)
     assert done.returncode == ExitCode.OK, done.stderr
     report = json.loads(done.stdout)
