@@ -199,8 +199,6 @@ def cpu_tflops(cpu: Cpu | None, parameters: Parameters, engine: Engine) -> float
         if parameters.no_host and engine.runtime == "llama.cpp" and "amx_int8" in cpu.isa:
             rate = AMX_LLAMA_TFLOPS
         rate *= SOCKETS_SHARE if (cpu.sockets or 1) > 1 else 1.0
-    if cpu is not None and cpu.hypervisor:
-        rate *= k.VIRTUAL_CPU_SHARE
     interleaved = engine.runtime == "ik_llama.cpp" or parameters.no_host or kt is not None
     return max(1, threads) * rate * (1.0 if interleaved else PLAIN_KERNEL_SHARE)
 

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import re
 
-VIRTUAL_CPU_SHARE = 0.49
-"""What a virtual CPU multiplies, over a core: two of them are mostly two threads of one core. lab: on two vCPUs of an
-EPYC one alone multiplies 26 GFLOPS where a core has 40, and two are 1.2 to 1.5 times as fast as one."""
-
 TUNED_KERNEL_SPEED = 2.5
 """What kernels for interleaved rows (ik_llama.cpp's, repacked weights, kt-kernel's) multiply on a core, over
 llama.cpp's plain ones. rows: prompts on one Ryzen 9 7950X, 142 to 474 t/s; one token at a time it is less."""

@@ -119,11 +119,9 @@ def touched_share(shape: ModelShape, batch: int) -> float:
 
 def thread_speed(parameters: Parameters, scene: Scene) -> float:
     """How fast all threads multiply, in threads of llama.cpp's own kernels."""
-    cpu = scene.machine.cpu
     threads = parameters.kt.cpu_threads if parameters.kt is not None else parameters.threads
-    share = k.VIRTUAL_CPU_SHARE if cpu is not None and cpu.hypervisor else 1.0
     tuned = scene.engine.runtime == "ik_llama.cpp" or parameters.no_host or parameters.kt is not None
-    return max(1, threads) * share * (k.TUNED_KERNEL_SPEED if tuned else 1.0)
+    return max(1, threads) * (k.TUNED_KERNEL_SPEED if tuned else 1.0)
 
 
 def _weights(step: _Step, device: Device, *, experts: bool = False) -> str:
@@ -292,7 +290,12 @@ def passes_host(machine: Machine, one: Device, other: Device) -> bool:
 def _fixed(step: _Step, device: Device, sums: LayerSums) -> list[Cost]:
     """What layers cost whatever their size."""
     if device.kind == "cpu":
-        return [Cost("layers", device.id, "cpu_layer", sums.layers * step.parameters.threads / 32)]
+        cpu = step.scene.machine.cpu
+        virtual = sums.layers if cpu is not None and cpu.hypervisor and step.parameters.threads > 1 else 0
+        return [
+            Cost("layers", device.id, "cpu_layer", sums.layers * step.parameters.threads / 32),
+            Cost("layers", device.id, "cpu_virtual", virtual),
+        ]
     costs = []
     if device.kind == "remote":
         costs.append(Cost("RPC", device.id, "rpc_call", k.RPC_CALLS_PER_TOKEN))

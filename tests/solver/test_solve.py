@@ -141,7 +141,7 @@ def test_a_twin_is_not_tried_in_the_others_place() -> None:
     assert all(other.label != "all on RTX 4090" for other in plan.alternatives)
 
 
-def test_virtual_cpus_multiply_less_than_cores() -> None:
+def test_layers_take_longer_on_virtual_cpus() -> None:
     metal = plain(ram_gib=96)
     assert metal.cpu is not None
     virtual = replace(metal, cpu=replace(metal.cpu, hypervisor="KVM"))
